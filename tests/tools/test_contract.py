@@ -1,0 +1,96 @@
+"""What the generators read, and what they refuse to read."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.tools.conftest import Compile, CompileError
+from tests.tools.contracts import MESSAGES, http, method, policy, service
+from tools.contract import Access, Contract, ContractError, read
+
+
+def contract_of(compile_proto: Compile, *methods: str) -> Contract:
+    request = compile_proto(service(*methods) + MESSAGES)
+    return read(request.proto_file, request.file_to_generate)
+
+
+class TestPolicy:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ("", "plinth.pets.v1.PetService.GetPet has no policy"),
+            (policy("read_only: true"), "has a policy without access"),
+            (policy("public: false"), "states `public: false`, which is no access"),
+            (policy("authenticated: false"), "states `authenticated: false`"),
+            (policy('permission: ""'), 'names permission ""'),
+            (policy('permission: "Pets.Read"'), 'names permission "Pets.Read"'),
+            (policy("internal: {}"), "lists no callers"),
+            (policy("public: true timeout: {}"), "must be positive"),
+            (policy('internal: {callers: ["*"]}') + http('get: "/v1/pets"'), "is internal and has a REST path"),
+        ],
+    )
+    def test_a_method_that_does_not_say_who_may_call_it_fails_generation(
+        self, compile_proto: Compile, options: str, said: str
+    ) -> None:
+        with pytest.raises(ContractError, match=r"PetService\.GetPet") as raised:
+            contract_of(compile_proto, method("GetPet", options))
+        assert said in str(raised.value)
+
+    def test_a_method_with_two_kinds_of_access_does_not_even_compile(self, compile_proto: Compile) -> None:
+        with pytest.raises(CompileError):
+            contract_of(compile_proto, method("GetPet", policy('public: true permission: "pets.read"')))
+
+    def test_every_fault_is_told_at_once(self, compile_proto: Compile) -> None:
+        with pytest.raises(ContractError) as raised:
+            contract_of(compile_proto, method("GetPet", ""), method("ListPets", policy("meter: 'calls'")))
+        assert "GetPet has no policy" in str(raised.value)
+        assert "ListPets has a policy without access" in str(raised.value)
+
+    @pytest.mark.parametrize("access", list(Access))
+    def test_each_kind_of_access_is_read(self, compile_proto: Compile, access: Access) -> None:
+        text = {Access.PERMISSION: 'permission: "pets.read"', Access.INTERNAL: 'internal: {callers: ["*"]}'}
+        stated = text.get(access, f"{access}: true")
+        [found] = contract_of(compile_proto, method("GetPet", policy(stated))).methods
+        assert found.access is access
+        assert found.permission == ("pets.read" if access is Access.PERMISSION else "")
+
+
+class TestTimeout:
+    def test_a_call_has_fifteen_seconds_unless_the_policy_says_otherwise(self, compile_proto: Compile) -> None:
+        found = contract_of(
+            compile_proto,
+            method("GetPet", policy("public: true")),
+            method("ListPets", policy("public: true timeout: {seconds: 2 nanos: 500000000}")),
+        )
+        timeouts = {method.descriptor.name: method.timeout for method in found.methods}
+        assert timeouts == {"GetPet": timedelta(seconds=15), "ListPets": timedelta(seconds=2.5)}
+
+    def test_a_stream_has_none_unless_the_policy_says_otherwise(self, compile_proto: Compile) -> None:
+        found = contract_of(
+            compile_proto,
+            method("WatchPet", policy("public: true"), returns="stream Pet"),
+            method("ExportPets", policy("public: true timeout: {seconds: 300}"), returns="stream Pet"),
+        )
+        timeouts = {method.descriptor.name: method.timeout for method in found.methods}
+        assert timeouts == {"WatchPet": None, "ExportPets": timedelta(minutes=5)}
+
+    def test_a_watch_that_is_no_stream_fails_generation(self, compile_proto: Compile) -> None:
+        with pytest.raises(ContractError, match="is no server stream"):
+            contract_of(compile_proto, method("WatchPet", policy("public: true")))
+
+
+class TestBindings:
+    def test_further_rest_forms_follow_the_first(self, compile_proto: Compile) -> None:
+        rule = 'get: "/v1/{name=pets/*}" additional_bindings { post: "/v1/pets:get" body: "*" }'
+        [found] = contract_of(compile_proto, method("GetPet", policy("public: true") + http(rule))).methods
+        assert [(b.verb, b.path, b.body) for b in found.bindings] == [
+            ("GET", "/v1/{name=pets/*}", ""),
+            ("POST", "/v1/pets:get", "*"),
+        ]
+
+
+class TestComments:
+    def test_the_comment_above_anything_is_found_by_its_full_name(self, compile_proto: Compile) -> None:
+        found = contract_of(compile_proto, method("GetPet", policy("public: true")))
+        assert found.comments["plinth.pets.v1.Pet"] == "A pet."
+        assert found.comments["plinth.pets.v1.PetService.GetPet"] == "GetPets."

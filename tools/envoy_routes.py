@@ -1,0 +1,182 @@
+"""Envoy's routes and clusters: one route a method, one cluster a domain, one for the streams.
+
+There is no route but by the exact path of a method, so an internal method, or one that the contract does not know,
+falls through to the last route and is answered with 404 (UNIMPLEMENTED for gRPC). REST needs no routes of its own: the
+transcoder turns a REST path into the method's and Envoy looks for the route again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from tools.contract import Contract, ContractError, Method
+
+# A node of a JSON document.
+Json = dict[str, Any]
+
+STREAMS_CLUSTER = "plinth-streams"
+# A cluster that no configuration has: a call routed there is answered with 404.
+NOWHERE = "no-such-method"
+# gRPC's own bound for one message; what is larger travels in pieces.
+MAX_REQUEST_BODY = 4 << 20
+# How long a stream may say nothing. Vanished peers are found sooner, by keepalive.
+STREAM_IDLE = timedelta(hours=1)
+UNARY_IDLE = timedelta(minutes=1)
+# What a server gets less than the edge waits, so that it can say DEADLINE_EXCEEDED itself.
+DEADLINE_MARGIN = timedelta(milliseconds=250)
+REFLECTION = (
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+)
+HEALTH = "/grpc.health.v1.Health/Check"
+
+
+def duration(value: timedelta) -> str:
+    """A duration as protojson writes it: `15s`, `0.250s`."""
+    seconds, rest = divmod(value, timedelta(seconds=1))
+    return f"{seconds}.{rest // timedelta(milliseconds=1):03d}s" if rest else f"{seconds}s"
+
+
+def cluster_name(domain: str) -> str:
+    """The cluster that serves a domain's methods."""
+    return f"plinth-{domain}"
+
+
+def domains(contract: Contract) -> list[str]:
+    """The domains with a method that is answered by the server process, in order."""
+    return sorted({method.domain for method in contract.methods if not method.watches})
+
+
+def routes(contract: Contract) -> list[Json]:
+    """The routes of every method that may be called from outside, then the mesh's own, then the refusal of all else."""
+    serving = domains(contract)
+    if not serving:
+        raise ContractError("No service in the contract: there is nothing to route.")
+    found = [_method_route(method) for method in contract.methods if not method.internal]
+    mesh = cluster_name(serving[0])
+    # A reflection session is a stream; it may idle while a person types.
+    found += [_route(path, mesh, timeout=None, idle=STREAM_IDLE) for path in REFLECTION]
+    found.append(_route(HEALTH, mesh, timeout=timedelta(seconds=5), idle=UNARY_IDLE))
+    # Not a direct response: the CORS filter looks before a REST path is transcoded, and minds only routes to clusters.
+    nowhere = {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"}
+    found.append(
+        {"name": NOWHERE, "match": {"prefix": "/"}, "route": nowhere, "typed_per_filter_config": _body_limit()}
+    )
+    return found
+
+
+def _body_limit() -> Json:
+    """Bounds REST bodies, which meet this route first. The transcoder's own limit lets longer ones stream through."""
+    kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+    return {"envoy.filters.http.buffer": {"@type": kind, "buffer": {"max_request_bytes": MAX_REQUEST_BODY}}}
+
+
+def _method_route(method: Method) -> Json:
+    streaming = method.client_streaming or method.server_streaming
+    cluster = STREAMS_CLUSTER if method.watches else cluster_name(method.domain)
+    route = _route(method.path, cluster, timeout=method.timeout, idle=STREAM_IDLE if streaming else UNARY_IDLE)
+    if method.read_only and not method.client_streaming:
+        route["route"]["retry_policy"] = {
+            # UNAVAILABLE is what a draining or overloaded server says; nothing else is tried again.
+            "retry_on": "connect-failure,refused-stream,unavailable",
+            "num_retries": 2,
+            "retry_back_off": {"base_interval": "0.050s", "max_interval": "0.500s"},
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/"
+                        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                    },
+                }
+            ],
+            "host_selection_retry_max_attempts": "3",
+        }
+    return route
+
+
+def _route(path: str, cluster: str, *, timeout: timedelta | None, idle: timedelta) -> Json:
+    # Zero is Envoy's way to say that a whole call may last for ever.
+    action = {"cluster": cluster, "timeout": duration(timeout or timedelta(0)), "idle_timeout": duration(idle)}
+    route: Json = {"name": path.removeprefix("/"), "match": {"path": path}, "route": action}
+    if timeout is not None:
+        # A REST call states no deadline; this one lets the server stop in time.
+        deadline = timeout - min(DEADLINE_MARGIN, timeout / 10)
+        value = f"{deadline // timedelta(milliseconds=1)}m"
+        route["request_headers_to_add"] = [
+            {"header": {"key": "grpc-timeout", "value": value}, "append_action": "ADD_IF_ABSENT"}
+        ]
+    return route
+
+
+def clusters(contract: Contract) -> list[Json]:
+    """A cluster a domain and one for the streams, in order, each with a placeholder for its endpoints."""
+    names = [cluster_name(domain) for domain in domains(contract)]
+    if any(method.watches and not method.internal for method in contract.methods):
+        names.append(STREAMS_CLUSTER)
+    return [_cluster(name) for name in names]
+
+
+def _cluster(name: str) -> Json:
+    many = 20_000
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [
+                {
+                    "lb_endpoints": [
+                        {
+                            "endpoint": {
+                                "address": {"socket_address": {"address": "127.0.0.1", "port_value": 50051}},
+                            }
+                        }
+                    ]
+                }
+            ],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        # One connection carries this many calls before another is opened.
+                        "max_concurrent_streams": 1000,
+                        "initial_stream_window_size": 1 << 20,
+                        "initial_connection_window_size": 4 << 20,
+                        # Servers allow a ping every ten seconds or more.
+                        "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+                    }
+                },
+            }
+        },
+        # Envoy queues and refuses nothing on its own: the server's admission stage does, and says when to come back.
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": many,
+                    "max_pending_requests": many,
+                    "max_requests": many,
+                    # Retries never become a load of their own.
+                    "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 5},
+                }
+            ]
+        },
+        "health_checks": [
+            {
+                "grpc_health_check": {},
+                "timeout": "1s",
+                "interval": "5s",
+                "no_traffic_interval": "5s",
+                "unhealthy_interval": "1s",
+                "no_traffic_healthy_interval": "5s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+            }
+        ],
+    }
