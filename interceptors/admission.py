@@ -1,0 +1,69 @@
+"""Stage `admission`: a call that waited too long for a thread, or that nobody waits for any more, is not begun.
+
+The pool stamps each call when it arrives, so the stage sees the queue that a semaphore inside a handler never would:
+threads bound how many are at work, and age bounds how long one may have waited.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from interceptors.call import Call
+from interceptors.stages import Stage
+from services.kernel.errors import CallDeadlineExceeded, Overloaded, Unavailable
+
+_arrival = threading.local()
+
+
+class ShuttingDown(Unavailable):
+    """The server finishes what it has begun and takes on nothing more."""
+
+    reason = "SHUTTING_DOWN"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down.", retry_after=timedelta(seconds=1))
+
+
+class StampingPool(ThreadPoolExecutor):
+    """A thread pool that remembers when each piece of work arrived."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As the base class does, for any function."""
+        return super().submit(_stamped, time.monotonic(), fn, *args, **kwargs)
+
+
+def _stamped(arrived: float, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    _arrival.time = arrived
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        del _arrival.time
+
+
+class Admission(Stage):
+    """Refuses what comes too late, before it costs anything."""
+
+    def __init__(self, max_queue_seconds: float) -> None:
+        self._max_queue_seconds = max_queue_seconds
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Admit no more."""
+        self._draining.set()
+
+    def enter(self, call: Call) -> None:
+        """Raises CallDeadlineExceeded, Overloaded or ShuttingDown."""
+        remaining = call.context.time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise CallDeadlineExceeded
+        # A call from inside the process came with a call that was admitted already.
+        if call.extras.get("local"):
+            return
+        if self._draining.is_set():
+            raise ShuttingDown
+        waited = time.monotonic() - getattr(_arrival, "time", time.monotonic())
+        if waited > self._max_queue_seconds:
+            raise Overloaded

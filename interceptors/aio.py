@@ -1,0 +1,210 @@
+"""The chain for the asyncio server of long-lived streams: the same stages, walked by tasks.
+
+Stages may ask the database or another service, so they run on a thread; between them a stream costs no thread. Every
+open stream is judged again when the feed tells of a change, and all the time while the feed is silent, so that none
+outlives its session, key or grant by more than a second.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any
+
+from grpc_interceptor.server import AsyncServerInterceptor
+from grpc_status import rpc_status
+
+from interceptors.access import MethodDenied
+from interceptors.call import Call
+from interceptors.chain import UNGUARDED, Acting
+from interceptors.errors import retry_after_seconds, status_of
+from interceptors.opening import FIRST_MESSAGE_SECONDS, readable, tolerant
+from interceptors.policy import PolicyTable
+from interceptors.stages import Stage, Walk
+from services.kernel.errors import CallDeadlineExceeded
+from services.kernel.feed import Feed, Invalidation
+
+_RECHECK_SECONDS = 0.25
+
+
+class _OpenStream:
+    """A stream that is being served, and the task that serves it."""
+
+    def __init__(self, call: Call, task: "asyncio.Task[Any]") -> None:
+        self.call = call
+        self.task = task
+        self.ended_by: Exception | None = None
+
+
+class AioChain(AsyncServerInterceptor):
+    """Walks each call of an asyncio server along the stages."""
+
+    def __init__(self, policies: PolicyTable, stages: Sequence[Stage], feed: Feed) -> None:
+        self._policies = policies
+        self._walk = Walk(stages)
+        self._feed = feed
+        self._open: set[_OpenStream] = set()
+        self._changed = asyncio.Event()
+        self._changes = 0
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """As the base class does; a request that cannot be parsed reaches the chain, and is refused there."""
+        handler = await super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
+        return tolerant(handler) if handler is not None and handler_call_details.method in self._policies else handler
+
+    async def watch_access(self) -> None:
+        """Judge open streams again whenever something changed; runs as a task for as long as the server does."""
+        loop = asyncio.get_running_loop()
+
+        def changed(_: Invalidation | None) -> None:
+            self._changes += 1
+            loop.call_soon_threadsafe(self._changed.set)
+
+        unsubscribe = self._feed.subscribe(changed)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), _RECHECK_SECONDS)
+                if self._changed.is_set() or not self._feed.healthy():
+                    self._changed.clear()
+                    await asyncio.gather(*map(self._recheck, self._open))
+        finally:
+            unsubscribe()
+
+    async def intercept(
+        self, method: Callable[..., Any], request_or_iterator: Any, context: Any, method_name: str
+    ) -> Any:
+        """One call, from arrival to end. The types are gRPC's: a message or an iterator of them, in and out."""
+        policy = self._policies.get(method_name)
+        if policy is None:
+            return await _unguarded(method, request_or_iterator, context, method_name)
+        call = Call(policy, context)
+        if policy.response_streaming:
+            return self._stream(call, method, request_or_iterator)
+        return await self._unary(call, method, request_or_iterator)
+
+    async def _unary(self, call: Call, method: Callable[..., Any], request: Any) -> Any:
+        response: Any = None
+        try:
+            request = await self._enter(call, request)
+            with Acting(call):
+                response = await method(request, call.context)
+        except BaseException as error:  # noqa: BLE001  # the errors stage is the one place that knows them all
+            call.error = error
+        await self._leave(call)
+        return response
+
+    async def _stream(self, call: Call, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a stream is served by a task")
+        stream = _OpenStream(call, task)
+        try:
+            changes = self._changes
+            request = await self._enter(call, request)
+            self._open.add(stream)
+            if changes != self._changes:
+                self._changed.set()  # what came between the judgement and now concerns this stream, too
+            async with contextlib.aclosing(_answers(call, method, request)) as answers:
+                async for response in answers:
+                    call.answering = True
+                    yield response
+        except asyncio.CancelledError as error:
+            # Cancelled by us, to end a stream that lost its right, or by gRPC because the client has gone.
+            call.error = stream.ended_by or error
+            if stream.ended_by is not None:
+                task.uncancel()
+        except BaseException as error:  # noqa: BLE001
+            call.error = error
+        finally:
+            self._open.discard(stream)
+        await self._leave(call)
+
+    async def _enter(self, call: Call, request: Any) -> Any:
+        if not call.policy.request_streaming:
+            call.request = request
+            await _on_thread(self._walk.enter, call)
+            return request
+        loop = asyncio.get_running_loop()
+        messages = aiter(request)
+
+        def first_message() -> Any:
+            return asyncio.run_coroutine_threadsafe(_first_of(messages), loop).result()
+
+        call.extras["first_message"] = first_message
+        await _on_thread(self._walk.enter, call)
+        return _chained(call.request, messages)
+
+    async def _recheck(self, stream: _OpenStream) -> None:
+        try:
+            await asyncio.to_thread(self._walk.recheck, stream.call)
+        except Exception as error:  # noqa: BLE001  # who cannot be judged may not go on either
+            if stream in self._open:
+                stream.ended_by = error
+                stream.task.cancel()
+
+    async def _leave(self, call: Call) -> None:
+        """Out, and on with what ended the call; a cancellation is passed on, or gRPC leaks the call (grpc#43360)."""
+        self._walk.leave(call)
+        if isinstance(call.error, asyncio.CancelledError | GeneratorExit):
+            raise call.error
+        if call.error is not None:
+            context: Any = call.context
+            seconds = retry_after_seconds(call.status)
+            if seconds is not None and not call.answering:
+                await context.send_initial_metadata((("retry-after", str(seconds)),))
+            await context.abort_with_status(rpc_status.to_status(call.status))
+
+
+async def _unguarded(method: Callable[..., Any], request: Any, context: Any, method_name: str) -> Any:
+    """A method without a policy: the mesh's own health and reflection pass, anything else is denied."""
+    if not method_name.startswith(UNGUARDED):
+        status, _ = status_of(MethodDenied())
+        await context.abort_with_status(rpc_status.to_status(status))
+    answer = method(request, context)
+    return answer if hasattr(answer, "__aiter__") else await answer
+
+
+async def _on_thread(walk: Callable[[Call], None], call: Call) -> None:
+    """Stages may wait, so they run on a thread. A cancelled call waits for them before it leaves: they share it."""
+    walking = asyncio.ensure_future(asyncio.to_thread(walk, call))
+    try:
+        await asyncio.shield(walking)
+    except asyncio.CancelledError:
+        await asyncio.wait((walking,))
+        walking.exception()
+        raise
+
+
+async def _answers(call: Call, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
+    acting = Acting(call)
+    with acting:
+        responses = aiter(method(request, call.context))
+    try:
+        while True:
+            # An async generator's body runs inside `anext`: the caller is set for just so long, each time.
+            with acting:
+                try:
+                    response = await anext(responses)
+                except StopAsyncIteration:
+                    break
+            yield response
+    finally:
+        # A handler that is given up cleans up now, not whenever it is collected.
+        if isinstance(responses, AsyncGenerator):
+            with acting:
+                await responses.aclose()
+
+
+async def _first_of(messages: AsyncIterator[Any]) -> Any:
+    """The first message of a client stream; one that never comes is not waited for, so that it holds no thread."""
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+            return await anext(messages, None)
+    except TimeoutError:
+        raise CallDeadlineExceeded from None
+
+
+async def _chained(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    yield first
+    async for message in rest:
+        yield readable(message)

@@ -1,0 +1,187 @@
+"""Stage `auth`: who calls. The token says who; what they may do is the grant's to say."""
+
+import hashlib
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+import jwt
+
+from interceptors.cache import FeedCache
+from interceptors.call import Call, Identity
+from interceptors.policy import Access
+from interceptors.ports import ApiKeys, ApiKeyState, Keys, Sessions, SessionState
+from interceptors.service_token import ServiceTokens
+from interceptors.stages import Stage
+from services.kernel.errors import Unauthenticated
+from services.kernel.feed import ApiKeyRevoked, Feed, Invalidation, SessionRevoked, UserSessionsRevoked
+
+ISSUER = "plinth"
+AUDIENCE = "plinth"
+API_KEY_PREFIX = "plk_"
+_MAX_TOKEN_CHARS = 4096
+_MAX_CACHED_TOKENS = 50_000
+_BEARER = "bearer "
+
+K = TypeVar("K", bound=Hashable)
+S = TypeVar("S", SessionState, ApiKeyState)
+
+
+class CredentialsMissing(Unauthenticated):
+    """The method wants to know who calls, and nothing says so."""
+
+    reason = "CREDENTIALS_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("Sign in, or send an API key.")
+
+
+class TokenInvalid(Unauthenticated):
+    """The credentials are not ours, or no longer good. Which of it, is not told."""
+
+    reason = "TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("The token is not valid, or no longer.")
+
+
+@dataclass(frozen=True, slots=True)
+class _AccessToken:
+    user_id: UUID
+    session_id: UUID
+    expires: float
+
+
+class Auth(Stage):
+    """Verifies tokens offline, and asks the feed-kept caches whether the session or key behind them still lives."""
+
+    def __init__(self, keys: Keys, sessions: Sessions, api_keys: ApiKeys, tokens: ServiceTokens, feed: Feed) -> None:
+        self._keys = keys
+        self._sessions = sessions
+        self._api_keys = api_keys
+        self._service_tokens = tokens
+        self._live_sessions: FeedCache[UUID, SessionState] = FeedCache(feed, _concerns_session)
+        self._live_api_keys: FeedCache[bytes, ApiKeyState] = FeedCache(feed, _concerns_api_key)
+        self._verified: dict[bytes, _AccessToken | tuple[str, float]] = {}
+
+    def enter(self, call: Call) -> None:
+        """Raises CredentialsMissing or TokenInvalid."""
+        local = call.extras.get("local")
+        if local:
+            call.identity = Identity(service=str(local))
+        elif call.policy.access is not Access.PUBLIC:
+            call.identity = self._identify(call)
+
+    def recheck(self, call: Call) -> None:
+        """Raises TokenInvalid when the session or key behind an open stream has ended.
+
+        An access token that expires meanwhile does not end it: the session behind the token decides.
+        """
+        self.enter(call)
+
+    def refreshed(self, identity: Identity) -> Identity:
+        """The same person with what is true right now; asked before an operator's method is refused."""
+        session_id = identity.session_id
+        if session_id is None:
+            return identity
+        state = self._live_sessions.refresh(session_id, lambda: self._sessions.find(session_id))
+        return identity if state is None else _person(state)
+
+    def _identify(self, call: Call) -> Identity:
+        authorization = call.metadata.get("authorization", "")
+        if authorization:
+            if authorization[: len(_BEARER)].lower() != _BEARER:
+                raise TokenInvalid
+            token = authorization[len(_BEARER) :].strip()
+        else:
+            token = call.metadata.get("x-api-key", "")
+            if not token:
+                raise CredentialsMissing
+            if not token.startswith(API_KEY_PREFIX):
+                raise TokenInvalid
+        if len(token) > _MAX_TOKEN_CHARS or not token.isascii():
+            raise TokenInvalid
+        return self._by_api_key(token) if token.startswith(API_KEY_PREFIX) else self._by_jwt(token)
+
+    def _by_api_key(self, secret: str) -> Identity:
+        digest = hashlib.sha256(secret.encode()).digest()
+        state = _alive(self._live_api_keys, digest, lambda: self._api_keys.find(secret))
+        return Identity(user_id=state.user_id, api_key=state)
+
+    def _by_jwt(self, token: str) -> Identity:
+        digest = hashlib.sha256(token.encode()).digest()
+        verified = self._verified.get(digest)
+        if verified is None:
+            verified = self._verify(token)
+            if len(self._verified) >= _MAX_CACHED_TOKENS:
+                self._verified.clear()
+            self._verified[digest] = verified
+        if isinstance(verified, tuple):
+            service, expires = verified
+            if expires <= time.time():
+                raise TokenInvalid
+            return Identity(service=service)
+        if verified.expires <= time.time():
+            raise TokenInvalid
+        session_id = verified.session_id
+        state = _alive(self._live_sessions, session_id, lambda: self._sessions.find(session_id))
+        if state.user_id != verified.user_id:
+            raise TokenInvalid
+        return _person(state)
+
+    def _verify(self, token: str) -> _AccessToken | tuple[str, float]:
+        try:
+            kid = str(jwt.get_unverified_header(token).get("kid", ""))
+            if self._service_tokens.knows(kid):
+                return self._service_tokens.verify(token, kid)
+            key = self._keys.find(kid)
+            if key is None:
+                raise TokenInvalid
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["ES256"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["sub", "sid", "iat", "exp", "aud", "iss"]},
+            )
+            return _AccessToken(UUID(claims["sub"]), UUID(claims["sid"]), float(claims["exp"]))
+        except (jwt.InvalidTokenError, ValueError, AttributeError, TypeError):
+            raise TokenInvalid from None
+
+
+def _alive(cache: FeedCache[K, S], key: K, find: Callable[[], S | None]) -> S:
+    """The session or key, if it lives; what has run out in the cache may have been prolonged, so it is read again."""
+    state = cache.get(key, find)
+    if state is not None and state.expire_time <= datetime.now(UTC):
+        state = cache.refresh(key, find)
+    if state is None or state.expire_time <= datetime.now(UTC):
+        raise TokenInvalid
+    return state
+
+
+def _person(state: SessionState) -> Identity:
+    return Identity(user_id=state.user_id, session_id=state.session_id, operator=state.operator)
+
+
+def _concerns_session(invalidation: Invalidation, session_id: UUID, state: SessionState) -> bool:
+    match invalidation:
+        case SessionRevoked():
+            return invalidation.session_id == session_id
+        case UserSessionsRevoked():
+            return invalidation.user_id == state.user_id
+        case _:
+            return False
+
+
+def _concerns_api_key(invalidation: Invalidation, _: bytes, state: ApiKeyState) -> bool:
+    match invalidation:
+        case ApiKeyRevoked():
+            return invalidation.api_key_id == state.api_key_id
+        case UserSessionsRevoked():
+            return invalidation.user_id == state.user_id
+        case _:
+            return False

@@ -1,0 +1,139 @@
+"""One call on its way through the chain."""
+
+import time
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from interceptors.policy import MethodPolicy
+from interceptors.ports import ApiKeyState
+from services.kernel.caller import Caller, Grant
+
+
+class Context(Protocol):
+    """What the chain uses of a gRPC servicer context: the sync, the aio and the local one have it in common."""
+
+    def invocation_metadata(self) -> Any:
+        """Pairs of key and value, or None."""
+
+    def peer(self) -> str:
+        """The address of the other end, as gRPC writes it."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the client's deadline; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls, as the auth stage found out; all empty for nobody in particular."""
+
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    api_key: ApiKeyState | None = None
+    service: str | None = None
+    operator: bool = False
+
+
+NOBODY = Identity()
+
+
+class Call:
+    """A call and what the stages learn about it. Lives on one thread (or task) from arrival to end."""
+
+    __slots__ = (
+        "answering",
+        "code",
+        "context",
+        "deadline",
+        "entered",
+        "error",
+        "extras",
+        "grant",
+        "identity",
+        "metadata",
+        "policy",
+        "request",
+        "request_id",
+        "seconds",
+        "source",
+        "started",
+        "status",
+        "trace_id",
+        "traceparent",
+        "workspace_id",
+        "workspace_name",
+    )
+
+    def __init__(self, policy: MethodPolicy, context: Context) -> None:
+        self.policy = policy
+        self.request: Message | None = None
+        self.context = context
+        self.metadata: Mapping[str, str] = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        self.started = time.perf_counter()
+        remaining = context.time_remaining()
+        limits = [seconds for seconds in (policy.timeout, remaining) if seconds is not None]
+        self.deadline = time.monotonic() + min(limits) if limits else None
+        self.entered = 0
+        self.answering = False  # a stream has begun to answer: its headers have gone
+        self.seconds = 0.0
+        self.identity = NOBODY
+        self.workspace_id: UUID | None = None
+        self.workspace_name = ""
+        self.grant: Grant | None = None
+        self.source = source_of(self.metadata, context.peer())
+        self.request_id = ""
+        self.trace_id = ""
+        self.traceparent = ""
+        self.error: BaseException | None = None
+        self.code = 0
+        self.status: Any = None  # google.rpc.Status, whose module has no types
+        self.extras: dict[str, Any] = {}  # what a stage keeps between enter and leave, under its own name
+
+    def caller(self) -> Caller:
+        """As the services see it."""
+        identity = self.identity
+        return Caller(
+            user_id=identity.user_id,
+            session_id=identity.session_id,
+            api_key_id=identity.api_key.api_key_id if identity.api_key else None,
+            service=identity.service,
+            workspace_id=self.workspace_id,
+            grant=self.grant,
+            operator=identity.operator,
+            source=self.source,
+            user_agent=self.metadata.get("x-forwarded-user-agent") or self.metadata.get("user-agent", ""),
+            request_id=self.request_id,
+            trace_id=self.trace_id,
+            traceparent=self.traceparent,
+        )
+
+    @property
+    def principal(self) -> str:
+        """A stable name of who calls; empty for nobody in particular."""
+        if self.identity is NOBODY:
+            return ""
+        caller = Caller(
+            user_id=self.identity.user_id,
+            api_key_id=self.identity.api_key.api_key_id if self.identity.api_key else None,
+            service=self.identity.service,
+            workspace_id=self.identity.api_key.workspace_id if self.identity.api_key else None,
+        )
+        return caller.principal
+
+
+def source_of(metadata: Mapping[str, str], peer: str) -> str:
+    """The client's address: what the edge saw, else the other end of the connection.
+
+    The edge sets `x-envoy-external-address` itself and drops what a client sends; servers are reached by it alone.
+    """
+    seen = metadata.get("x-envoy-external-address")
+    if seen:
+        return seen
+    kind, _, address = peer.partition(":")
+    return urllib.parse.unquote(address.rpartition(":")[0]).strip("[]") if kind.startswith("ipv") else kind

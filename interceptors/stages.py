@@ -1,0 +1,65 @@
+"""A stage of the chain, and the walk along them."""
+
+from collections.abc import Sequence
+
+import structlog
+from google.protobuf.message import Message
+
+from interceptors.call import Call
+from services.kernel.deadline import reset_deadline, set_deadline
+from services.kernel.telemetry import describe
+
+_log = structlog.get_logger("plinth.stages")
+
+
+class Stage:
+    """One concern of a call. `enter` may refuse by raising; `leave` runs for whatever was entered, in reverse."""
+
+    def enter(self, call: Call) -> None:
+        """Before the handler. Raises a PlinthError to refuse the call."""
+
+    def answer(self, call: Call, response: Message) -> None:
+        """Between a unary handler's answer and its sending. Raises to fail the call."""
+
+    def recheck(self, call: Call) -> None:
+        """While a stream is open: would the call still be let in? Raises a PlinthError to end it."""
+
+    def leave(self, call: Call) -> None:
+        """After the handler, or after the refusal in `call.error`. Must not raise."""
+
+
+class Walk:
+    """Walks calls along the stages, in and out."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._stages = tuple(stages)
+
+    def enter(self, call: Call) -> None:
+        """In, until one refuses. What a stage asks of others ends with the call's own deadline."""
+        token = set_deadline(call.deadline)
+        try:
+            for stage in self._stages:
+                call.entered += 1
+                stage.enter(call)
+        finally:
+            reset_deadline(token)
+
+    def answer(self, call: Call, response: Message) -> None:
+        """Past the answer, from the inside out."""
+        for stage in reversed(self._stages):
+            stage.answer(call, response)
+
+    def recheck(self, call: Call) -> None:
+        """Ask those that let the call in whether they still would."""
+        for stage in self._stages:
+            stage.recheck(call)
+
+    def leave(self, call: Call) -> None:
+        """Out, from the last one entered; every one of them, once."""
+        while call.entered:
+            call.entered -= 1
+            stage = self._stages[call.entered]
+            try:
+                stage.leave(call)
+            except Exception as error:  # noqa: BLE001  # the others leave all the same
+                _log.error("stage.failed", stage=type(stage).__name__, exception=describe(error))

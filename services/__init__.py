@@ -1,0 +1,1 @@
+"""The domains of Plinth, the kernel under them, and the processes that run them."""

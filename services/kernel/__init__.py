@@ -1,0 +1,1 @@
+"""What every domain may use. Knows no domain, no gRPC and no generated stubs."""

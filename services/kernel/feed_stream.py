@@ -1,0 +1,51 @@
+"""The feed as a Watch stream carries it on, to processes without the database behind it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from services.kernel.errors import DependencyUnavailable
+from services.kernel.feed import HEARTBEAT_SECONDS, Feed, Invalidation
+
+T = TypeVar("T")
+
+_MAX_WAITING = 10_000
+
+
+async def follow(feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event) -> AsyncIterator[list[T] | None]:
+    """What of these kinds came since the last answer; an empty list: a heartbeat; None: anything may have been missed.
+
+    The first answer is None. Ends once `stopping` is set. Raises DependencyUnavailable when the feed falls silent.
+    """
+    loop = asyncio.get_running_loop()
+    waiting: list[T | None] = []
+    arrived = asyncio.Event()
+
+    def take(invalidation: Invalidation | None) -> None:
+        if invalidation is None or len(waiting) >= _MAX_WAITING:
+            waiting[:] = [None]
+        elif isinstance(invalidation, kinds):
+            waiting.append(invalidation)
+        arrived.set()
+
+    def hear(invalidation: Invalidation | None) -> None:
+        # The feed calls on its own thread; the list belongs to the loop's. A loop that has closed hears no more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(take, invalidation)
+
+    unsubscribe = feed.subscribe(hear)
+    try:
+        yield None
+        while not stopping.is_set():
+            if not feed.healthy():
+                raise DependencyUnavailable("invalidation feed")
+            batch, waiting[:] = list(waiting), []
+            arrived.clear()
+            if None in batch:
+                yield None
+            yield [invalidation for invalidation in batch if invalidation is not None]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(arrived.wait(), HEARTBEAT_SECONDS)
+    finally:
+        unsubscribe()

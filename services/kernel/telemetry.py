@@ -1,0 +1,141 @@
+"""Logs, traces and metrics of a process: JSON lines, OpenTelemetry spans, Prometheus counters.
+
+Logging is set up once, before any asyncio gRPC object exists (grpc#43421). No line holds a secret: values of fields
+that are named like one are dropped, and exceptions are logged without the values of their frames.
+"""
+
+import logging
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import MutableMapping
+from typing import Any, BinaryIO
+
+import orjson
+import structlog
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+from services.kernel.config import Settings
+
+_SECRET_WORDS = ("password", "secret", "token", "authorization", "api_key", "cookie")
+_FLUSH_SECONDS = 0.1
+_MAX_WAITING_LINES = 100_000
+
+
+def configure_logging(level: str, stream: BinaryIO | None = None) -> None:
+    """Structured JSON lines to `stream` (stderr), from our own loggers and from libraries'."""
+    target = stream or sys.stderr.buffer
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _describe_exception,
+            _drop_secrets,
+            structlog.processors.JSONRenderer(serializer=_to_json),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.BytesLoggerFactory(file=target),
+        cache_logger_on_first_use=False,
+    )
+    handler = _LibraryHandler()
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _LibraryHandler(logging.Handler):
+    """Gives what libraries log the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        error = record.exc_info[1] if record.exc_info else None
+        log.log(record.levelno, "library", message=record.getMessage(), logger=record.name, error=error)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception for the log: its type, the first line of its message, and its frames without their values.
+
+    Further lines of a database error's message quote rows, so they are left out.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = str(error).splitlines()
+    return {
+        "type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "message": lines[0] if lines else "",
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+def _describe_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    error = event.get("error")
+    if isinstance(error, BaseException):
+        event["error"] = describe(error)
+    return event
+
+
+def _drop_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in event:
+        if any(word in key.lower() for word in _SECRET_WORDS):
+            event[key] = "[redacted]"
+    return event
+
+
+def _to_json(event: object, **_: object) -> bytes:
+    return orjson.dumps(event, default=str)
+
+
+class LineWriter:
+    """Writes JSON lines in batches, from a thread of its own: a call only appends to a queue.
+
+    A crash loses the lines of the last _FLUSH_SECONDS at most; while nobody reads the stream, the oldest are dropped.
+    """
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream or sys.stderr.buffer
+        self._lines: deque[bytes] = deque(maxlen=_MAX_WAITING_LINES)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="plinth-access-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: dict[str, object]) -> None:
+        """Queue one line."""
+        self._lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """Write what is queued and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        if lines:
+            try:
+                self._stream.write(b"".join(lines))
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self._stopping.set()
+
+
+def tracer_provider(settings: Settings, process: str, *processors: SpanProcessor) -> TracerProvider:
+    """Head-sampled spans, the parent's decision honoured; exported by OTLP where an endpoint is set."""
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.trace_ratio)),
+        resource=Resource.create({"service.name": f"plinth-{process}"}),
+        shutdown_on_exit=False,
+    )
+    if settings.otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider

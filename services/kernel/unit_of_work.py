@@ -1,0 +1,176 @@
+"""One use case, one unit of work, one commit: rows, events, audit, mail and invalidations together or not at all."""
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+from uuid import UUID
+
+from google.protobuf.message import Message
+from sqlalchemy import bindparam, func, select
+
+from services.kernel import idempotency, mail, outbox
+from services.kernel.caller import Caller, current_caller
+from services.kernel.clock import Clock
+from services.kernel.db import Database, Scope, Session, compiled
+from services.kernel.feed import CHANNEL, Invalidation, InvalidationHub, encode
+
+R = TypeVar("R")
+
+_NOTIFY = compiled(select(func.pg_notify(CHANNEL, bindparam("payload"))))
+_open: ContextVar["UnitOfWork[object] | None"] = ContextVar("plinth_unit_of_work", default=None)
+_NOBODY = Caller()
+
+
+class StubCallInUnitOfWork(RuntimeError):
+    """A call to another service while a unit of work holds a connection: enough of them at once would deadlock."""
+
+
+def forbid_open_unit() -> None:
+    """Every stub call passes here first. Raises StubCallInUnitOfWork."""
+    if _open.get() is not None:
+        raise StubCallInUnitOfWork("close the unit of work before calling another service")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What units of work share in a process."""
+
+    database: Database
+    clock: Clock
+    hub: InvalidationHub
+    mailbox: mail.Mailbox
+
+
+class UnitOfWork(Generic[R]):
+    """An open transaction with the domain's repositories in `repo`. Leaving it without `commit` rolls back."""
+
+    repo: R
+    session: Session
+
+    def __init__(self, resources: Resources, scope: Scope, repositories: Callable[[Session], R]) -> None:
+        self._resources = resources
+        self._scope = scope
+        self._repositories = repositories
+        self._transaction = resources.database.transaction(scope)
+        self._after_commit: list[Callable[[], None]] = []
+        self._token: Token[UnitOfWork[object] | None] | None = None
+        self._held = False
+
+    def __enter__(self) -> Self:
+        if _open.get() is not None:
+            raise RuntimeError("a unit of work is open already")
+        self.session = self._transaction.__enter__()
+        self._token = _open.set(self)  # type: ignore[arg-type]  # only whether one is open matters there
+        try:
+            claim = idempotency.current_claim()
+            if claim is not None:
+                claim.take(self.session, self._resources.clock.now())
+            self.repo = self._repositories(self.session)
+        except BaseException as error:
+            self._close(error)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if not self._held or error is not None:
+            self._close(error)
+
+    def emit(self, subject: str, event: Message, *, workspace_id: UUID | None = None) -> None:
+        """Append an event about `subject` (a resource name), and its audit row.
+
+        They belong to the workspace of the session, or to the one that a user's or system session states.
+        """
+        outbox.append(
+            self.session,
+            subject,
+            event,
+            workspace_id=workspace_id or self._scope.workspace_id,
+            caller=_caller(),
+            now=self._resources.clock.now(),
+        )
+
+    def mail(self, message: mail.Mail) -> None:
+        """Send a mail once this commits."""
+        self._resources.mailbox.append(self.session, message, self._resources.clock.now())
+        self._after_commit.append(self._resources.mailbox.wake)
+
+    def invalidate(self, *invalidations: Invalidation) -> None:
+        """Tell every process, once this commits, what its caches must forget; this one before `commit` returns."""
+        for invalidation in invalidations:
+            self.session.run(_NOTIFY, payload=encode(invalidation))
+            self._after_commit.append(lambda one=invalidation: self._resources.hub.publish(one))  # type: ignore[misc]
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the commit stands."""
+        self._after_commit.append(call)
+
+    def commit(self) -> None:
+        """Make all of it last. Under a request_id the commit waits until the answer can be stored with it."""
+        claim = idempotency.current_claim()
+        if claim is None:
+            self._commit()
+        else:
+            claim.hold(self)
+            self._held = True
+
+    def release(self, store: Callable[[Session], object]) -> None:
+        """Commit what was held back for the answer, with what `store` adds to it. Raises what `transaction` raises."""
+        try:
+            store(self.session)
+            self._commit()
+        except BaseException as error:
+            self._close(error)
+            raise
+        self._close(None)
+
+    def abandon(self) -> None:
+        """Roll back what was held back for the answer."""
+        self._close(None)
+
+    def _commit(self) -> None:
+        self.session.commit()
+        for call in self._after_commit:
+            call()
+        self._after_commit.clear()
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._token is not None:
+            _open.reset(self._token)
+            self._token = None
+            if error is None:
+                self._transaction.__exit__(None, None, None)
+            else:
+                self._transaction.__exit__(type(error), error, error.__traceback__)
+
+
+class Units(Generic[R]):
+    """Opens the units of work of one domain, under its roles. Calling it opens a tenant's."""
+
+    def __init__(self, resources: Resources, domain: str, repositories: Callable[[Session], R]) -> None:
+        self._resources = resources
+        self._role = f"plinth_{domain}"
+        self._repositories = repositories
+
+    def __call__(self, workspace_id: UUID | None = None) -> UnitOfWork[R]:
+        """In the caller's workspace; or in a stated one, to found it or to accept an invite into it."""
+        caller = _caller()
+        scope = Scope(self._role, workspace_id or caller.require_workspace(), caller.user_id)
+        return UnitOfWork(self._resources, scope, self._repositories)
+
+    def user(self, user_id: UUID | None = None) -> UnitOfWork[R]:
+        """On the rows of the calling user; or of a stated one, where a public method has just proven who it is."""
+        scope = Scope(self._role, None, user_id or _caller().require_user())
+        return UnitOfWork(self._resources, scope, self._repositories)
+
+    def system(self) -> UnitOfWork[R]:
+        """Under the domain's system role: only for the look-ups that come before anyone is known."""
+        return UnitOfWork(self._resources, Scope(f"{self._role}_system"), self._repositories)
+
+
+def _caller() -> Caller:
+    try:
+        return current_caller()
+    except LookupError:
+        return _NOBODY
