@@ -1,0 +1,1 @@
+"""The mesh on one machine: its processes, and who looks after them."""
