@@ -1,0 +1,59 @@
+"""What a server process does beside its calls: sends mail, and sweeps what is no longer kept."""
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+
+from services.domains import Domain
+from services.kernel import idempotency
+from services.kernel.errors import PlinthError
+from services.kernel.mail import MailSender, SmtpTransport
+from services.runtime import Runtime
+
+_SWEEP_SECONDS = 600.0
+_log = structlog.get_logger("plinth.housekeeping")
+
+
+class Housekeeping:
+    """Starts and stops the background work of one process."""
+
+    def __init__(self, runtime: Runtime, domains: Sequence[Domain]) -> None:
+        self._runtime = runtime
+        self._domains = tuple(domains)
+        self._stopping = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="plinth-sweeper", daemon=True)
+        settings = runtime.settings
+        smtp_url = settings.smtp_url.get_secret_value()
+        self._sender = (
+            MailSender(
+                runtime.mailbox, SmtpTransport(smtp_url, settings.mail_from), runtime.kernel_session, runtime.clock
+            )
+            if smtp_url
+            else None
+        )
+
+    def start(self) -> None:
+        """Begin, on threads of their own."""
+        self._sweeper.start()
+        if self._sender is not None:
+            self._sender.start()
+
+    def stop(self) -> None:
+        """Finish what is at hand, and end."""
+        self._stopping.set()
+        if self._sender is not None:
+            self._sender.stop()
+        self._sweeper.join()
+
+    def _sweep(self) -> None:
+        while not self._stopping.wait(_SWEEP_SECONDS):
+            try:
+                with self._runtime.kernel_session() as session:
+                    swept = idempotency.sweep(session, self._runtime.clock.now())
+                    session.commit()
+                for domain in self._domains:
+                    domain.sweep()
+                _log.info("swept", request_ids=swept)
+            except PlinthError as error:
+                _log.warning("not_swept", reason=error.reason)

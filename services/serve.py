@@ -1,0 +1,120 @@
+"""The server process: the unary methods of its domains, on threads."""
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+
+import grpc
+import prometheus_client
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client.registry import CollectorRegistry
+
+from interceptors.admission import StampingPool
+from interceptors.chain import Chain
+from services.housekeeping import Housekeeping
+from services.kernel.config import ConfigError, Settings
+from services.runtime import Runtime, open_runtime
+from services.wiring import ALL_DOMAINS, Mesh, reflected_services
+
+_log = structlog.get_logger("plinth.serve")
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Options of every gRPC server here, each with its reason."""
+    return [
+        ("grpc.so_reuseport", 0),  # two servers would share a port silently (grpc#16920)
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Clients may ping every 10 s without being told that they ping too much (GOAWAY, too_many_pings).
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+class Server:
+    """A running gRPC server over the domains of one process."""
+
+    def __init__(self, runtime: Runtime, mesh: Mesh, address: str, health_address: str | None = None) -> None:
+        settings = runtime.settings
+        self._settings = settings
+        self._admission = mesh.stages.admission
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._server = grpc.server(
+            StampingPool(settings.threads, thread_name_prefix="plinth-call"),
+            interceptors=[Chain(mesh.policies, mesh.stages.in_order())],
+            options=server_options(settings),
+        )
+        mesh.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(reflected_services(), self._server)
+        self.port = _bind(self._server, address)
+        # Whoever checks our health must not wait in the queue of the calls: its own server, with threads of its own.
+        self._health_server = grpc.server(StampingPool(2, thread_name_prefix="plinth-health"))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+        self.health_port = _bind(self._health_server, health_address or "127.0.0.1:0")
+        self._names = ["", *mesh.service_names]
+
+    def start(self) -> None:
+        """Accept calls."""
+        self._server.start()
+        self._health_server.start()
+        for name in self._names:
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self) -> None:
+        """Say NOT_SERVING, refuse what is new, let what runs finish within the drain time."""
+        self._health.enter_graceful_shutdown()
+        self._admission.drain()
+        self._server.stop(self._settings.drain_seconds).wait()
+        self._health_server.stop(0).wait()
+
+
+def _bind(server: grpc.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise ConfigError(f"{address} cannot be bound: is another process listening there?") from None
+
+
+def serve(
+    settings: Settings,
+    *,
+    address: str,
+    domains: Sequence[str] = ALL_DOMAINS,
+    metrics_port: int | None = None,
+    health_address: str | None = None,
+    ready: Callable[[Server], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with open_runtime(settings, "serve") as runtime, Mesh(runtime, domains) as mesh:
+        server = Server(runtime, mesh, address, health_address)
+        housekeeping = Housekeeping(runtime, mesh.served)
+        start_metrics(metrics_port, mesh)
+        server.start()
+        housekeeping.start()
+        _log.info("serving", address=address, port=server.port, domains=list(domains))
+        ready(server)
+        stopping.wait()
+        _log.info("draining")
+        server.stop()
+        housekeeping.stop()
+
+
+def start_metrics(port: int | None, mesh: Mesh) -> None:
+    """Answer Prometheus at /metrics on a loopback port, where one is given. Raises ConfigError."""
+    if port is None:
+        return
+    registry = CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=registry)
+    prometheus_client.GCCollector(registry=registry)
+    for collector in mesh.collectors:
+        registry.register(collector)
+    try:
+        prometheus_client.start_http_server(port, "127.0.0.1", registry)
+    except OSError:
+        raise ConfigError(f"Port {port} for metrics is taken by another process.") from None

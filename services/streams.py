@@ -1,0 +1,77 @@
+"""The streams process: the `Watch…` methods, on an asyncio server, where an idle stream costs no thread."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from interceptors.aio import AioChain
+from services.gauges import LoopLag
+from services.kernel.config import ConfigError, Settings
+from services.runtime import open_runtime
+from services.serve import server_options, start_metrics
+from services.wiring import ALL_DOMAINS, Mesh
+
+_LAG_SECONDS = 1.0
+_log = structlog.get_logger("plinth.streams")
+
+
+def serve_streams(
+    settings: Settings,
+    *,
+    address: str,
+    domains: Sequence[str] = ALL_DOMAINS,
+    metrics_port: int | None = None,
+    ready: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end the streams. Raises ConfigError."""
+    with open_runtime(settings, "streams") as runtime, Mesh(runtime, domains) as mesh:
+        clock = _LoopClock()
+        mesh.collectors.append(LoopLag(lambda: clock.lag))
+        start_metrics(metrics_port, mesh)
+        asyncio.run(_serve(mesh, settings, address, clock, ready))
+
+
+class _LoopClock:
+    """Sets itself a timer again and again, and notes how late it came."""
+
+    def __init__(self) -> None:
+        self.lag = 0.0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_SECONDS
+            await asyncio.sleep(_LAG_SECONDS)
+            self.lag = loop.time() - due
+
+
+async def _serve(mesh: Mesh, settings: Settings, address: str, clock: _LoopClock, ready: Callable[[int], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    chain = AioChain(mesh.policies, mesh.stages.for_streams(), mesh.hub)
+    server = grpc.aio.server(interceptors=(chain,), options=server_options(settings))
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # types-grpcio leaves it out
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    mesh.register_watches(server, stopping)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        raise ConfigError(f"{address} cannot be bound: is another process listening there?") from None
+    await server.start()
+    beside = [asyncio.create_task(chain.watch_access()), asyncio.create_task(clock.run())]
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    _log.info("serving", address=address, port=port)
+    ready(port)
+    await stopping.wait()
+    _log.info("draining")
+    await servicer.enter_graceful_shutdown()
+    await server.stop(settings.drain_seconds)
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)

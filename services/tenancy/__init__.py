@@ -1,0 +1,1 @@
+"""Who works together, in which role, and what was done there: the domain `tenancy`."""

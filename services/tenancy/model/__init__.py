@@ -1,0 +1,1 @@
+"""The tenancy model: pure values and rules, without I/O."""

@@ -1,0 +1,45 @@
+"""Use cases of AuditService."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from services.kernel.paging import Pager
+from services.tenancy.model.audit import AuditEvent, AuditFilter
+from services.tenancy.service.authority import TenancyUnits
+
+_CHUNK = 500
+
+
+class AuditService:
+    """What was done in a workspace."""
+
+    def __init__(self, units: TenancyUnits, pager: Pager) -> None:
+        self._units = units
+        self._pager = pager
+
+    def list_events(
+        self, workspace_id: UUID, wanted: AuditFilter, page_size: int, page_token: str
+    ) -> tuple[list[AuditEvent], str]:
+        """A page of events, newest first, and the token of the next. Raises PageTokenInvalid."""
+        page = self._pager.page(page_token, page_size, "ListAuditEvents", str(workspace_id), *wanted.key)
+        after = UUID(str(page.after[0])) if page.after else None
+        with self._units() as unit:
+            found = unit.repo.audit.list_newest(workspace_id, wanted, after, page.size + 1)
+        if len(found) <= page.size:
+            return found, ""
+        shown = found[: page.size]
+        return shown, self._pager.next_token(page, (shown[-1].id,))
+
+    def export(self, workspace_id: UUID, wanted: AuditFilter) -> Iterator[list[AuditEvent]]:
+        """Every event that there is now, newest first, in chunks; at least one, which may be empty.
+
+        Each chunk is a unit of work of its own: a slow reader holds no connection.
+        """
+        after: UUID | None = None
+        while True:
+            with self._units() as unit:
+                found = unit.repo.audit.list_newest(workspace_id, wanted, after, _CHUNK)
+            yield found
+            if len(found) < _CHUNK:
+                return
+            after = found[-1].id

@@ -1,0 +1,112 @@
+"""Use cases of RoleService."""
+
+from uuid import UUID
+
+from plinth.tenancy.v1 import events_pb2
+from services.kernel.clock import Clock
+from services.kernel.errors import FieldsInvalid, FieldViolation
+from services.kernel.etags import check_etag
+from services.kernel.feed import GrantChanged
+from services.kernel.ids import new_id
+from services.kernel.paging import Pager
+from services.tenancy.errors import RoleInUse, RoleLimitReached
+from services.tenancy.model.roles import BUILT_IN, MAX_CUSTOM_ROLES, Catalogue, Role, RolePatch
+from services.tenancy.service.authority import TenancyUnit, TenancyUnits, held_by_caller, lock_living, role_of
+
+
+class RoleService:
+    """Roles: the built-in ones, and a workspace's own."""
+
+    def __init__(self, units: TenancyUnits, clock: Clock, pager: Pager, catalogue: Catalogue) -> None:
+        self._units = units
+        self._clock = clock
+        self._pager = pager
+        self._catalogue = catalogue
+
+    def create(self, workspace_id: UUID, display_name: str, description: str, permissions: frozenset[str]) -> Role:
+        """A new custom role. Raises FieldsInvalid, RoleAboveOwn, RoleNameTaken or RoleLimitReached."""
+        now = self._clock.now()
+        role = Role(workspace_id, str(new_id()), display_name, description, permissions, 1, now, now)
+        self._catalogue.check(permissions)
+        with self._units() as unit:
+            lock_living(unit, workspace_id)
+            role.require_within(held_by_caller(unit, self._catalogue, workspace_id, now))
+            if unit.repo.roles.count(workspace_id) >= MAX_CUSTOM_ROLES:
+                raise RoleLimitReached(MAX_CUSTOM_ROLES)
+            unit.repo.roles.add(role)
+            unit.emit(
+                role.name,
+                events_pb2.RoleCreated(role=role.name, display_name=display_name, permissions=sorted(permissions)),
+            )
+            unit.commit()
+        return role
+
+    def get(self, workspace_id: UUID, role_id: str) -> Role:
+        """A role, built-in or custom. Raises ResourceNotFound."""
+        with self._units() as unit:
+            return role_of(unit, self._catalogue, workspace_id, role_id)
+
+    def list_roles(self, workspace_id: UUID, page_size: int, page_token: str) -> tuple[list[Role], str]:
+        """A page of roles, the built-in ones first, and the token of the next. Raises PageTokenInvalid."""
+        page = self._pager.page(page_token, page_size, "ListRoles", str(workspace_id))
+        after = str(page.after[0]) if page.after else ""
+        if after in BUILT_IN or not after:
+            rest = BUILT_IN[BUILT_IN.index(after) + 1 :] if after else BUILT_IN
+            found = [self._catalogue.built_in(workspace_id, role_id) for role_id in rest]
+            last_custom = None
+        else:
+            found, last_custom = [], UUID(after)
+        with self._units() as unit:
+            found += unit.repo.roles.list_by_id(workspace_id, last_custom, max(page.size + 1 - len(found), 0))
+        if len(found) <= page.size:
+            return found, ""
+        shown = found[: page.size]
+        return shown, self._pager.next_token(page, (shown[-1].role_id,))
+
+    def update(self, workspace_id: UUID, role_id: str, etag: str, patch: RolePatch) -> Role:
+        """The role after the patch; every grant of the workspace is read anew.
+
+        Raises ResourceNotFound, RoleBuiltIn, EtagRequired, EtagMismatch, FieldsInvalid, RoleAboveOwn or RoleNameTaken.
+        """
+        if patch.display_name == "":
+            raise FieldsInvalid(FieldViolation("role.display_name", "must not be empty"))
+        if patch.permissions is not None:
+            self._catalogue.check(patch.permissions)
+        now = self._clock.now()
+        with self._units() as unit:
+            before = self._changeable(unit, workspace_id, role_id, etag)
+            after = before.changed(patch, now)
+            if after is not before:
+                held = held_by_caller(unit, self._catalogue, workspace_id, now)
+                before.require_within(held)
+                after.require_within(held)
+                unit.repo.roles.save(after)
+                unit.emit(
+                    after.name,
+                    events_pb2.RoleUpdated(
+                        role=after.name, display_name=after.display_name, permissions=sorted(after.permissions)
+                    ),
+                )
+                unit.invalidate(GrantChanged(workspace_id))
+                unit.commit()
+        return after
+
+    def delete(self, workspace_id: UUID, role_id: str, etag: str) -> None:
+        """Delete a role that nobody has. Raises as `update`, and RoleInUse."""
+        now = self._clock.now()
+        with self._units() as unit:
+            role = self._changeable(unit, workspace_id, role_id, etag)
+            role.require_within(held_by_caller(unit, self._catalogue, workspace_id, now))
+            unit.repo.invites.expire_with_role(workspace_id, UUID(role.role_id), now)
+            if unit.repo.roles.in_use(role):
+                raise RoleInUse(role.name)
+            unit.repo.roles.remove(role)
+            unit.emit(role.name, events_pb2.RoleDeleted(role=role.name))
+            unit.commit()
+
+    def _changeable(self, unit: TenancyUnit, workspace_id: UUID, role_id: str, etag: str) -> Role:
+        lock_living(unit, workspace_id)
+        role = role_of(unit, self._catalogue, workspace_id, role_id)
+        role.require_custom()
+        check_etag(etag, role.version, role.name)
+        return role

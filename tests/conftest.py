@@ -1,0 +1,134 @@
+"""One real PostgreSQL for the whole run; a real server with the real chain for each worker."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from services.kernel import migrations
+from services.kernel.config import Settings
+from services.kernel.db import Scope
+from services.mesh.postgres import EmbeddedPostgres
+from services.runtime import Runtime, open_runtime
+from services.serve import Server
+from services.wiring import ALL_DOMAINS, Mesh
+from tests.support.people import People, ReadMail
+from tests.support.settings import settings_for_tests
+
+_database_key = pytest.StashKey[tuple[EmbeddedPostgres, "tempfile.TemporaryDirectory[str]"]]()
+OWNER_URL = "PLINTH_TEST_OWNER_URL"
+APP_URL = "PLINTH_TEST_APP_URL"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The run's database, started once: by the controller, whose environment the workers inherit."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="plinth-tests-")
+    postgres = EmbeddedPostgres(Path(folder.name) / "postgres", fast=True, database="plinth")
+    postgres.start()
+    session.config.stash[_database_key] = postgres, folder
+    migrations.migrate(postgres.url())
+    os.environ[OWNER_URL] = postgres.url()
+    os.environ[APP_URL] = postgres.url("plinth_app")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop what `pytest_sessionstart` began."""
+    if _database_key in session.config.stash:
+        postgres, folder = session.config.stash[_database_key]
+        postgres.stop()
+        folder.cleanup()
+
+
+@pytest.fixture(scope="session")
+def owner_url() -> str:
+    """The run's database, as its owner: past every policy, to look at what is really there."""
+    return os.environ[OWNER_URL]
+
+
+@pytest.fixture(scope="session")
+def app_url() -> str:
+    """The run's database, as the app."""
+    return os.environ[APP_URL]
+
+
+@pytest.fixture(scope="session")
+def settings(app_url: str) -> Settings:
+    """Settings of the worker's server: cheap hashes, wide rate limits."""
+    return settings_for_tests(database_url=app_url)
+
+
+@pytest.fixture(scope="session")
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """The parts of the worker's server process."""
+    with open_runtime(settings, "test") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def mesh(runtime: Runtime) -> Iterator[Mesh]:
+    """All domains, wired as in the server process."""
+    with Mesh(runtime, ALL_DOMAINS) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def _grpc_server(runtime: Runtime, mesh: Mesh) -> Iterator[Server]:
+    """The server of this worker. pytest-grpc's own would have one thread and no chain."""
+    server = Server(runtime, mesh, "127.0.0.1:0")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def grpc_server(_grpc_server: Server) -> Server:
+    """Every domain is registered already, so there is nothing to add."""
+    return _grpc_server
+
+
+@pytest.fixture(scope="session")
+def grpc_addr(grpc_server: Server) -> str:
+    """Bound to port 0 and read back: pytest-grpc picks a port without keeping it."""
+    return f"127.0.0.1:{grpc_server.port}"
+
+
+@pytest.fixture(scope="session")
+def grpc_create_channel(grpc_addr: str) -> Callable[..., grpc.Channel]:
+    """Opens channels to the worker's server."""
+
+    def create(credentials: grpc.ChannelCredentials | None = None, options: Any = None) -> grpc.Channel:
+        assert credentials is None, "the test server is on loopback, without TLS"
+        return grpc.insecure_channel(grpc_addr, options)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
+    """A channel that nobody is signed in on."""
+    with grpc_create_channel() as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def read_mail(runtime: Runtime) -> ReadMail:
+    """The texts that an address was sent, the newest first."""
+
+    def read(email: str) -> list[str]:
+        with runtime.database.transaction(Scope("plinth_kernel")) as session:
+            stored = runtime.mailbox.latest(session, 50, email)
+        return [runtime.mailbox.text(mail) for mail in stored]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def people(grpc_channel: grpc.Channel, read_mail: ReadMail) -> People:
+    """Makes people on the worker's server."""
+    return People(grpc_channel, read_mail)

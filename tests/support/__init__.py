@@ -1,0 +1,1 @@
+"""What tests share: a database, a server with the real chain, and people who use it."""

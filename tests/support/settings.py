@@ -1,0 +1,31 @@
+"""Settings for servers under test."""
+
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from services.kernel.config import Settings
+
+# Every process of a test's mesh shares it; it protects nothing.
+MASTER_KEYS = "test:" + base64.b64encode(bytes(range(32))).decode()
+
+
+def settings_for_tests(database_url: str, **overrides: object) -> Settings:
+    """Cheap password hashes and wide rate limits, so that tests meet neither by accident."""
+    values: dict[str, object] = {
+        "database_url": database_url,
+        "data_dir": Path("unused"),
+        "master_keys": SecretStr(MASTER_KEYS),
+        "argon2_memory_kib": 8,
+        "argon2_time": 1,
+        "rate_standard": 100_000.0,
+        "rate_credentials": 100_000.0,
+        "rate_bulk": 100_000.0,
+        "drain_seconds": 2.0,
+        "default_timeout": timedelta(seconds=15),
+        "log_level": "WARNING",
+        "trace_ratio": 1.0,
+    }
+    return Settings(**(values | overrides))  # type: ignore[arg-type]  # pydantic validates what this cannot say

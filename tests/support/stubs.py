@@ -1,0 +1,83 @@
+"""Every stub over one channel, and channels that carry credentials."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import grpc
+
+from plinth.identity.v1 import (
+    api_key_service_pb2_grpc,
+    auth_service_pb2_grpc,
+    session_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
+from plinth.tenancy.v1 import (
+    access_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    invite_service_pb2_grpc,
+    member_service_pb2_grpc,
+    role_service_pb2_grpc,
+    workspace_service_pb2_grpc,
+)
+
+
+class Stubs:
+    """Stubs of every service, over one channel."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self.users = user_service_pb2_grpc.UserServiceStub(channel)
+        self.sessions = session_service_pb2_grpc.SessionServiceStub(channel)
+        self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+        self.workspaces = workspace_service_pb2_grpc.WorkspaceServiceStub(channel)
+        self.members = member_service_pb2_grpc.MemberServiceStub(channel)
+        self.invites = invite_service_pb2_grpc.InviteServiceStub(channel)
+        self.roles = role_service_pb2_grpc.RoleServiceStub(channel)
+        self.access = access_service_pb2_grpc.AccessServiceStub(channel)
+        self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
+
+
+class _Details(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: Sequence[tuple[str, str]]
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class WithMetadata(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]  # generic in its stubs only
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamStreamClientInterceptor,  # type: ignore[type-arg]
+):
+    """Adds metadata to every call, e.g. the token of a person."""
+
+    def __init__(self, *pairs: tuple[str, str], timeout: float = 20.0) -> None:
+        self._pairs = pairs
+        self._timeout = timeout
+
+    def _go(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        metadata = [*(details.metadata or ()), *self._pairs]
+        timeout = self._timeout if details.timeout is None else details.timeout
+        new = _Details(details.method, timeout, metadata, details.credentials, None, None)
+        return continuation(new, request)
+
+    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._go(continuation, details, request)
+
+    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._go(continuation, details, request)
+
+    def intercept_stream_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._go(continuation, details, request)
+
+    def intercept_stream_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._go(continuation, details, request)
+
+
+def with_token(channel: grpc.Channel, token: str) -> grpc.Channel:
+    """The channel, with a bearer token (or API key) on every call."""
+    return grpc.intercept_channel(channel, WithMetadata(("authorization", f"Bearer {token}")))
