@@ -13,7 +13,6 @@ import pytest
 
 from services.mesh import binaries, postmaster
 from services.mesh.errors import DataDirInUse, DataDirUnusable, DataDirVersion, MeshError, PortTaken, StartFailed
-from services.mesh.lock import DirectoryLock
 from services.mesh.ports import Reservation
 from services.mesh.postgres import EmbeddedPostgres
 from tests.mesh.waiting import descendants, until, until_gone
@@ -181,41 +180,6 @@ class TestWhoMayConnect:
         (server.pgdata / "pg_hba.conf").symlink_to(victim)
         server.start()
         assert victim.read_text() == "mine"
-
-
-class TestUnreachablePrograms:
-    @needs_root
-    def test_a_virtual_environment_closed_to_the_unprivileged_user_is_copied(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        closed = tmp_path / "closed"
-        closed.mkdir(mode=0o700)
-        real = binaries.find_installation()
-        (closed / real.parent.name).symlink_to(real.parent)
-        installation = closed / real.parent.name / real.name
-        copies = Path("/tmp") / f"plinth-copies-{os.getpid()}"
-        monkeypatch.setattr(binaries, "COPIES", copies)
-        monkeypatch.setattr(binaries, "_reachable", lambda program, identity: False)
-        identity = binaries.system_identity(tmp_path / "none")
-        try:
-            copy = binaries.usable_installation(installation, identity)
-            assert copy.is_relative_to(copies)
-            done = subprocess.run(
-                [copy / "bin" / "postgres", "--version"], user="nobody", capture_output=True, check=True
-            )
-            assert b"PostgreSQL" in done.stdout
-            assert binaries.usable_installation(installation, identity) == copy
-        finally:
-            subprocess.run(["rm", "-rf", str(copies)], check=True)
-
-    @needs_root
-    def test_reachable_means_every_directory_on_the_way(self, tmp_path: Path) -> None:
-        identity = binaries.system_identity(tmp_path / "none")
-        assert identity is not None
-        program = tmp_path / "program"
-        program.write_text("")
-        program.chmod(0o755)
-        assert not binaries._reachable(program, identity)
 
 
 class TestRefusals:
@@ -388,15 +352,3 @@ class TestSomebodyInTheWay:
         server.stop()
         (server.pgdata / "postmaster.pid").write_text("\n".join([str(pid), *left[1:]]) + "\n")
         (server.pgdata / ".s.PGSQL.5432.lock").write_text("\n".join([str(pid), *left[1:]]) + "\n")
-
-
-class TestDirectoryLock:
-    def test_it_ends_with_its_holder(self, tmp_path: Path) -> None:
-        lock = DirectoryLock(tmp_path)
-        lock.acquire()
-        other = DirectoryLock(tmp_path)
-        with pytest.raises(DataDirInUse):
-            other.acquire()
-        lock.release()
-        other.acquire()
-        other.release()
