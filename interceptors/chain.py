@@ -145,7 +145,12 @@ class Chain(ServerInterceptor):
         self._walk = Walk(stages)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """As the base class does; a request that cannot be parsed reaches the chain, and is refused there."""
+        """As the base class does; a request that cannot be parsed reaches the chain, and is refused there.
+
+        Health and reflection stay as they are: a wrapper would take from them the threads that they have of their own.
+        """
+        if handler_call_details.method.startswith(UNGUARDED):
+            return continuation(handler_call_details)
         handler = super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
         return tolerant(handler) if handler is not None and handler_call_details.method in self._policies else handler
 

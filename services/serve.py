@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import grpc
 import prometheus_client
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2
 from prometheus_client.registry import CollectorRegistry
 
 from interceptors.admission import StampingPool
 from interceptors.chain import Chain
 from services.housekeeping import Housekeeping
+from services.introspection import Introspection
 from services.kernel.config import ConfigError, Settings
 from services.runtime import Runtime, open_runtime
 from services.wiring import ALL_DOMAINS, Mesh, reflected_services
@@ -36,39 +36,33 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
 class Server:
     """A running gRPC server over the domains of one process."""
 
-    def __init__(self, runtime: Runtime, mesh: Mesh, address: str, health_address: str | None = None) -> None:
+    def __init__(self, runtime: Runtime, mesh: Mesh, address: str) -> None:
         settings = runtime.settings
         self._settings = settings
         self._admission = mesh.stages.admission
-        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._introspection = Introspection(reflected_services())
         self._server = grpc.server(
             StampingPool(settings.threads, thread_name_prefix="plinth-call"),
             interceptors=[Chain(mesh.policies, mesh.stages.in_order())],
             options=server_options(settings),
         )
         mesh.register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(reflected_services(), self._server)
+        self._introspection.add_health(self._server)
+        self._introspection.add_reflection(self._server)
         self.port = _bind(self._server, address)
-        # Whoever checks our health must not wait in the queue of the calls: its own server, with threads of its own.
-        self._health_server = grpc.server(StampingPool(2, thread_name_prefix="plinth-health"))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-        self.health_port = _bind(self._health_server, health_address or "127.0.0.1:0")
         self._names = ["", *mesh.service_names]
 
     def start(self) -> None:
         """Accept calls."""
         self._server.start()
-        self._health_server.start()
         for name in self._names:
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._introspection.status.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
         """Say NOT_SERVING, refuse what is new, let what runs finish within the drain time."""
-        self._health.enter_graceful_shutdown()
+        self._introspection.status.enter_graceful_shutdown()
         self._admission.drain()
         self._server.stop(self._settings.drain_seconds).wait()
-        self._health_server.stop(0).wait()
 
 
 def _bind(server: grpc.Server, address: str) -> int:
@@ -84,7 +78,6 @@ def serve(
     address: str,
     domains: Sequence[str] = ALL_DOMAINS,
     metrics_port: int | None = None,
-    health_address: str | None = None,
     ready: Callable[[Server], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError."""
@@ -92,7 +85,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with open_runtime(settings, "serve") as runtime, Mesh(runtime, domains) as mesh:
-        server = Server(runtime, mesh, address, health_address)
+        server = Server(runtime, mesh, address)
         housekeeping = Housekeeping(runtime, mesh.served)
         start_metrics(metrics_port, mesh)
         server.start()

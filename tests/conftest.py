@@ -13,15 +13,23 @@ from services.kernel import migrations
 from services.kernel.config import Settings
 from services.kernel.db import Scope
 from services.mesh.postgres import EmbeddedPostgres
+from services.mesh.supervisor import Mesh as Layout
 from services.runtime import Runtime, open_runtime
 from services.serve import Server
 from services.wiring import ALL_DOMAINS, Mesh
+from tests.support.apart import domains_apart, routed
 from tests.support.people import People, ReadMail
-from tests.support.settings import settings_for_tests
+from tests.support.settings import ENVIRONMENT, settings_for_tests
 
 _database_key = pytest.StashKey[tuple[EmbeddedPostgres, "tempfile.TemporaryDirectory[str]"]]()
 OWNER_URL = "PLINTH_TEST_OWNER_URL"
 APP_URL = "PLINTH_TEST_APP_URL"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How the servers under test are laid out; whatever the layout, the same tests pass."""
+    parser.addoption("--apart", action="store_true", help="each domain in a process of its own")
+    parser.addoption("--threads", type=int, default=0, help="threads of each server; 0: as many as in production")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -58,9 +66,10 @@ def app_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(app_url: str) -> Settings:
+def settings(app_url: str, request: pytest.FixtureRequest) -> Settings:
     """Settings of the worker's server: cheap hashes, wide rate limits."""
-    return settings_for_tests(database_url=app_url)
+    threads = request.config.getoption("--threads")
+    return settings_for_tests(database_url=app_url, **({"threads": threads} if threads else {}))
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +108,24 @@ def grpc_addr(grpc_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def apart(request: pytest.FixtureRequest, settings: Settings, app_url: str, owner_url: str) -> Iterator[Layout | None]:
+    """The processes of the domains, under `--apart`."""
+    if not request.config.getoption("--apart"):
+        yield None
+        return
+    environment = ENVIRONMENT | {"PLINTH_THREADS": str(settings.threads)}
+    with domains_apart(app_url, owner_url, environment) as layout:
+        yield layout
+
+
+@pytest.fixture(scope="session")
+def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel], apart: Layout | None) -> Iterator[grpc.Channel]:
+    """A channel that nobody is signed in on."""
+    with routed(apart) if apart is not None else grpc_create_channel() as channel:
+        yield channel
+
+
+@pytest.fixture(scope="session")
 def grpc_create_channel(grpc_addr: str) -> Callable[..., grpc.Channel]:
     """Opens channels to the worker's server."""
 
@@ -107,13 +134,6 @@ def grpc_create_channel(grpc_addr: str) -> Callable[..., grpc.Channel]:
         return grpc.insecure_channel(grpc_addr, options)
 
     return create
-
-
-@pytest.fixture(scope="session")
-def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
-    """A channel that nobody is signed in on."""
-    with grpc_create_channel() as channel:
-        yield channel
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import kwargs_row
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
@@ -37,6 +38,14 @@ _LOCK_TIMEOUT = "5s"
 # The pool gives up a reconnect after this long and starts anew on demand, so that its growing back-off never
 # outlasts a restart of the database.
 _RECONNECT_SECONDS = 2.0
+# Without these, a connection whose other end vanished without a word would hold its thread for hours. Over TCP only.
+_VANISHED_PEER: dict[str, Any] = {
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 _SCOPE_SQL: SqlText = (
     "select set_config('role', %(role)s, true), set_config('plinth.workspace', %(workspace)s, true),"
     " set_config('plinth.user', %(user)s, true), set_config('statement_timeout', %(timeout)s, true),"
@@ -117,7 +126,7 @@ class Database:
             max_size=pool_size,
             reconnect_timeout=_RECONNECT_SECONDS,
             reconnect_failed=self._lost,
-            kwargs={"prepare_threshold": 1, "application_name": "plinth"},
+            kwargs={"prepare_threshold": 1, "application_name": "plinth", **_VANISHED_PEER},
             configure=self._connected,
             open=False,
         )
@@ -136,7 +145,7 @@ class Database:
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of one's own, in autocommit: for the feed's LISTEN. Raises psycopg.OperationalError."""
-        return psycopg.connect(self._url, autocommit=True, application_name="plinth-feed", connect_timeout=2)
+        return psycopg.connect(self._url, autocommit=True, application_name="plinth-feed", **_VANISHED_PEER)
 
     @contextmanager
     def transaction(self, scope: Scope) -> Iterator[Session]:
@@ -165,17 +174,22 @@ class Database:
             self._checkin(connection)
 
     def _checkout(self) -> psycopg.Connection[Any]:
-        patience = min(seconds_left(_MAX_STATEMENT_SECONDS) / 2, _MAX_WAIT_SECONDS)
+        wait = min(_MAX_WAIT_SECONDS, seconds_left(_MAX_STATEMENT_SECONDS) / 2)
         try:
-            return self._pool.getconn(timeout=patience if self._reachable else min(patience, _OUTAGE_WAIT_SECONDS))
+            return self._pool.getconn(timeout=wait if self._reachable else min(wait, _OUTAGE_WAIT_SECONDS))
         except PoolTimeout:
-            raise (Overloaded() if self._reachable else DependencyUnavailable("database")) from None
+            if self._reachable:
+                raise Overloaded from None
+            raise DependencyUnavailable("database") from None
         except PoolClosed:
             raise DependencyUnavailable("database") from None
 
     def _checkin(self, connection: psycopg.Connection[Any]) -> None:
         try:
-            if not connection.closed:
+            if connection.info.transaction_status is TransactionStatus.INTRANS:
+                # After its own `rollback` psycopg deallocates every prepared statement, for fear of DDL that is undone.
+                connection.pgconn.exec_(b"rollback")
+            elif not connection.closed:
                 connection.rollback()
         except psycopg.Error:
             connection.close()

@@ -253,7 +253,8 @@ class Mesh:
         env.setdefault("PLINTH_PUBLIC_URL", self.edge_url)
         if any(options.domains):
             domains = sorted({domain for group in options.domains for domain in group})
-            env["PLINTH_PEERS"] = ",".join(f"{domain}={self.serve_address_of(domain)}" for domain in domains)
+            peers = {domain: self.serve_address_of(domain) for domain in domains} | {"streams": self._streams_address}
+            env["PLINTH_PEERS"] = ",".join(f"{peer}={address}" for peer, address in peers.items())
         env.update(options.env)
         env.pop("PLINTH_MIGRATE_DATABASE_URL", None)
         return env

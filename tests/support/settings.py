@@ -10,6 +10,17 @@ from services.kernel.config import Settings
 
 # Every process of a test's mesh shares it; it protects nothing.
 MASTER_KEYS = "test:" + base64.b64encode(bytes(range(32))).decode()
+# The same for processes of a mesh, which read their environment.
+ENVIRONMENT = {
+    "PLINTH_MASTER_KEYS": MASTER_KEYS,
+    "PLINTH_ARGON2_MEMORY_KIB": "8",
+    "PLINTH_ARGON2_TIME": "1",
+    "PLINTH_RATE_STANDARD": "100000",
+    "PLINTH_RATE_CREDENTIALS": "100000",
+    "PLINTH_RATE_BULK": "100000",
+    "PLINTH_DRAIN_SECONDS": "2",
+    "PLINTH_LOG_LEVEL": "WARNING",
+}
 
 
 def settings_for_tests(database_url: str, **overrides: object) -> Settings:

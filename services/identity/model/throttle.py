@@ -87,7 +87,9 @@ def wait(counter: Counter | None, limit: Limit, now: datetime) -> timedelta:
     """How long an attempt made now has to wait; zero: it may go ahead."""
     if counter is None:
         return _NO_DELAY
-    return max(_NO_DELAY, counter.last_time + delay(remaining(counter, limit, now), limit) - now)
+    due = delay(remaining(counter, limit, now), limit)
+    # A clock that went back, or another machine's that goes ahead, makes nobody wait longer than that.
+    return min(due, max(_NO_DELAY, counter.last_time + due - now))
 
 
 def failed(counter: Counter | None, limit: Limit, now: datetime) -> Counter:

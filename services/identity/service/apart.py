@@ -1,5 +1,6 @@
 """Work whose commit stands by itself, whatever becomes of the call that it is part of."""
 
+import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import TypeVar
@@ -18,11 +19,11 @@ def apart(work: Callable[[], T]) -> T:
     A call with a request_id commits once, with its answer, and not at all when it fails. A failed attempt must be
     counted all the same, or a request_id would buy free guesses.
     """
-    caller, left = current_caller(), seconds_left(_LONGEST_SECONDS)
+    caller, deadline = current_caller(), time.monotonic() + seconds_left(_LONGEST_SECONDS)
 
     def run() -> T:
         set_caller(caller)
-        set_deadline(left)
+        set_deadline(deadline)
         return work()
 
     # A context of its own, so there is nothing to reset.

@@ -50,7 +50,7 @@ class EmailChange:
                 uow.mail(self._mails.already_registered(holder))
             elif may_mail:
                 token = self._links.add(uow, user.id, Purpose.CHANGE_EMAIL, new_email)
-                uow.mail(self._mails.change_email(user, new_email, token))
+                uow.mail(self._mails.change_email(new_email, token))
             uow.mail(self._mails.change_email_notice(user, new_email))
             uow.emit(user.name, events_pb2.EmailChangeRequested(user=user.name))
             uow.commit()

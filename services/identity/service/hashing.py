@@ -21,7 +21,7 @@ class PasswordHashes:
     """Makes and checks password hashes, one a core at a time.
 
     A few more callers may wait for their turn, for a while; the rest are refused at once, so that sign-ins never hold
-    all threads of the server and other calls go on.
+    all threads of the server: a quarter stays for other calls.
     """
 
     def __init__(self, settings: Settings, *, cores: int | None = None) -> None:
@@ -33,7 +33,7 @@ class PasswordHashes:
         )
         turns = min(cores or os.cpu_count() or 1, settings.threads)
         self._turns = threading.Semaphore(turns)
-        self._places = threading.Semaphore(max(turns, settings.threads // 2))
+        self._places = threading.Semaphore(max(turns, settings.threads * 3 // 4))
         # What the password of nobody is checked against, so that it takes as long as anybody's.
         self._decoy = self._hasher.hash(secrets.token_urlsafe())
 

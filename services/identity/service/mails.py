@@ -1,4 +1,8 @@
-"""The mails of identity. Each says who asked for what, and what to do if it was not the reader."""
+"""The mails of identity. Each says what was asked for, and what to do if it was not the reader who asked.
+
+Whoever has not proven an address does not get words of their own into a mail to it: no display name, or we would send
+anybody's advertisement to anybody.
+"""
 
 from services.identity.model.users import User
 from services.kernel.mail import Mail
@@ -15,19 +19,19 @@ class Mails:
         return Mail(
             user.email,
             "Confirm your address",
-            f"Hello {_called(user.display_name)},\n\n"
+            "Hello,\n\n"
             "confirm that this address is yours, within 24 hours:\n\n"
             f"{self._base}/verify?token={token}\n\n"
             "If you did not register, do not follow the link, and nothing will happen.\n",
             "verify_email",
         )
 
-    def verify_repeated(self, email: str, display_name: str, source: str, token: str) -> Mail:
+    def verify_repeated(self, email: str, source: str, token: str) -> Mail:
         """After another registration for an address that is not proven yet."""
         return Mail(
             email,
             "Confirm your address",
-            f"Hello {_called(display_name)},\n\n"
+            "Hello,\n\n"
             "this address was registered once more, with a password of its own"
             f"{f' (from {source})' if source else ''}. Confirm that it was you, within 24 hours:\n\n"
             f"{self._base}/verify?token={token}\n\n"
@@ -41,7 +45,7 @@ class Mails:
         return Mail(
             user.email,
             "You have an account already",
-            f"Hello {_called(user.display_name)},\n\n"
+            f"{_greeting(user)}\n\n"
             "somebody tried to register with this address, which has an account. If it was you, sign in:\n\n"
             f"{self._base}/sign-in\n\n"
             "If you forgot the password, ask for a new one there. If it was not you, there is nothing to do.\n",
@@ -53,7 +57,7 @@ class Mails:
         return Mail(
             user.email,
             "Set a new password",
-            f"Hello {_called(user.display_name)},\n\n"
+            f"{_greeting(user)}\n\n"
             "set a new password, within one hour:\n\n"
             f"{self._base}/reset-password?token={token}\n\n"
             "It ends every session of your account. If you did not ask for this, ignore this mail.\n",
@@ -78,18 +82,18 @@ class Mails:
         return Mail(
             user.email,
             "Your password was changed",
-            f"Hello {_called(user.display_name)},\n\n"
+            f"{_greeting(user)}\n\n"
             "the password of your account was changed, and other sessions were ended. If it was not you, set a new\n"
             f"password at once:\n\n{self._base}/forgot-password\n",
             "password_changed",
         )
 
-    def change_email(self, user: User, new_email: str, token: str) -> Mail:
+    def change_email(self, new_email: str, token: str) -> Mail:
         """To the address that a user wants to have."""
         return Mail(
             new_email,
             "Confirm your new address",
-            f"Hello {_called(user.display_name)},\n\n"
+            "Hello,\n\n"
             "confirm that your account shall use this address, within one hour, where you are signed in:\n\n"
             f"{self._base}/change-email?token={token}\n\n"
             "If you did not ask for this, ignore this mail.\n",
@@ -101,7 +105,7 @@ class Mails:
         return Mail(
             user.email,
             "Your address is about to change",
-            f"Hello {_called(user.display_name)},\n\n"
+            f"{_greeting(user)}\n\n"
             f"somebody who knows your password asked to change the address of your account to {new_email}.\n"
             f"If it was not you, set a new password at once:\n\n{self._base}/forgot-password\n",
             "change_email_notice",
@@ -112,7 +116,7 @@ class Mails:
         return Mail(
             old_email,
             "Your address was changed",
-            f"Hello {_called(user.display_name)},\n\nyour account uses {user.email} from now on.\n",
+            f"{_greeting(user)}\n\nyour account uses {user.email} from now on.\n",
             "email_changed",
         )
 
@@ -121,11 +125,10 @@ class Mails:
         return Mail(
             user.email,
             "Your account was deleted",
-            f"Hello {_called(user.display_name)},\n\n"
-            "your account was deleted, with all that we knew of you. This is the last mail.\n",
+            f"{_greeting(user)}\n\nyour account was deleted, with all that we knew of you. This is the last mail.\n",
             "account_deleted",
         )
 
 
-def _called(display_name: str) -> str:
-    return display_name or "there"
+def _greeting(user: User) -> str:
+    return f"Hello {user.display_name}," if user.email_verified and user.display_name else "Hello,"

@@ -124,7 +124,7 @@ class Registration:
                     display_name=attempt.display_name,
                 )
                 source = current_caller().source
-                uow.mail(self._mails.verify_repeated(user.email, attempt.display_name, source, token))
+                uow.mail(self._mails.verify_repeated(user.email, source, token))
             uow.emit(user.name, events_pb2.RegistrationRepeated(user=user.name))
             uow.commit()
 
