@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from services.kernel.config import Settings
+    from services.mesh.envoy import Tls
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The mesh of Plinth."
@@ -20,7 +21,15 @@ app.add_typer(operator_app, name="operator")
 DataDir = Annotated[Path, typer.Option(envvar="PLINTH_DATA_DIR", help="Where the database, keys and logs lie.")]
 Address = Annotated[str, typer.Option(help="Where to listen: host:port (port 0: any free one) or unix:/path.")]
 Domains = Annotated[str, typer.Option(help="Comma-separated; all of them by default.")]
-MetricsPort = Annotated[Optional[int], typer.Option(help="Loopback port for Prometheus, at /metrics.")]  # noqa: UP045  # typer reads it
+MetricsPort = Annotated[int | None, typer.Option(help="Loopback port for Prometheus, at /metrics.")]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="PEM; with --key, the edge speaks TLS."),
+]
+PrivateKey = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="PEM, of the certificate."),
+]
 _DATA_DIR = Path(".plinth")
 
 
@@ -29,6 +38,8 @@ def up(
     data_dir: DataDir = _DATA_DIR,
     port: Annotated[int, typer.Option(help="Of the edge; everything else takes free ports.")] = 8080,
     host: Annotated[str, typer.Option(help="Of the edge.")] = "127.0.0.1",
+    certificate: Certificate = None,
+    key: PrivateKey = None,
     logs: Annotated[bool, typer.Option(help="Show the processes' logs here too.")] = False,
 ) -> None:
     """Run the whole mesh: database, migrations, servers, streams, edge. Ctrl-C drains and stops it."""
@@ -44,6 +55,7 @@ def up(
         port=port,
         database_url=settings.database_url,
         migrate_database_url=settings.migrate_database_url,
+        tls=_tls(certificate, key),
         cors_origins=settings.cors_origins,
         drain_seconds=settings.drain_seconds,
         follow_logs=logs,
@@ -100,8 +112,8 @@ def envoy_render(
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where the edge listens.")] = 8080,
     admin: Annotated[str, typer.Option(help="host:port or unix:/path of Envoy's admin interface.")] = "127.0.0.1:9901",
-    certificate: Annotated[Optional[Path], typer.Option(help="PEM; with --key, the edge speaks TLS.")] = None,  # noqa: UP045
-    key: Annotated[Optional[Path], typer.Option(help="PEM.")] = None,  # noqa: UP045
+    certificate: Certificate = None,
+    key: PrivateKey = None,
 ) -> None:
     """Print the edge's configuration for servers that run elsewhere."""
     import json
@@ -119,7 +131,7 @@ def envoy_render(
         endpoints=endpoints,
         image=ENVOY_DIR / "image.binpb",
         admin=admin,
-        tls=envoy.Tls(certificate, key) if certificate is not None and key is not None else None,
+        tls=_tls(certificate, key),
         cors_origins=load_settings().cors_origins,
     )
     typer.echo(json.dumps(envoy.render(template, edge), indent=2))
@@ -181,6 +193,17 @@ def _domains(text: str) -> tuple[str, ...]:
     from services.wiring import ALL_DOMAINS
 
     return tuple(filter(None, map(str.strip, text.split(",")))) if text else ALL_DOMAINS
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
+    from services.kernel.config import ConfigError
+    from services.mesh.envoy import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConfigError("--certificate and --key go together")
+    return Tls(certificate, key)
 
 
 def _owner_url(data_dir: Path) -> str:
