@@ -20,19 +20,40 @@ from interceptors.errors import retry_after_seconds, status_of
 from interceptors.opening import FIRST_MESSAGE_SECONDS, readable, tolerant
 from interceptors.policy import PolicyTable
 from interceptors.stages import Stage, Walk
-from services.kernel.errors import CallDeadlineExceeded
-from services.kernel.feed import Feed, Invalidation
+from services.kernel.errors import CallDeadlineExceeded, DependencyUnavailable
+from services.kernel.feed import MAX_SILENCE_SECONDS, Feed, Invalidation
 
 _RECHECK_SECONDS = 0.25
 
 
 class _OpenStream:
-    """A stream that is being served, and the task that serves it."""
+    """A stream that is being served, and may have to end before its time."""
 
-    def __init__(self, call: Call, task: "asyncio.Task[Any]") -> None:
+    def __init__(self, call: Call) -> None:
         self.call = call
-        self.task = task
-        self.ended_by: Exception | None = None
+        self._ended_by: Exception | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+
+    async def next(self, answers: AsyncIterator[Any]) -> Any:
+        """The handler's next answer; None after the last. Raises what ended the stream meanwhile."""
+        if self._ended_by is not None:
+            raise self._ended_by
+        self._waiting = asyncio.current_task()
+        try:
+            return await anext(answers, None)
+        except asyncio.CancelledError:
+            if self._ended_by is None or self._waiting is None:
+                raise  # by gRPC, because the client has gone
+            self._waiting.uncancel()
+            raise self._ended_by from None
+        finally:
+            self._waiting = None
+
+    def end(self, error: Exception) -> None:
+        """End it now, or after the answer that gRPC is sending: cancelled there, the client would wait for ever."""
+        self._ended_by = error
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
 class AioChain(AsyncServerInterceptor):
@@ -94,10 +115,7 @@ class AioChain(AsyncServerInterceptor):
         return response
 
     async def _stream(self, call: Call, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a stream is served by a task")
-        stream = _OpenStream(call, task)
+        stream = _OpenStream(call)
         try:
             changes = self._changes
             request = await self._enter(call, request)
@@ -105,14 +123,9 @@ class AioChain(AsyncServerInterceptor):
             if changes != self._changes:
                 self._changed.set()  # what came between the judgement and now concerns this stream, too
             async with contextlib.aclosing(_answers(call, method, request)) as answers:
-                async for response in answers:
+                while (response := await stream.next(answers)) is not None:
                     call.answering = True
                     yield response
-        except asyncio.CancelledError as error:
-            # Cancelled by us, to end a stream that lost its right, or by gRPC because the client has gone.
-            call.error = stream.ended_by or error
-            if stream.ended_by is not None:
-                task.uncancel()
         except BaseException as error:  # noqa: BLE001
             call.error = error
         finally:
@@ -136,18 +149,19 @@ class AioChain(AsyncServerInterceptor):
 
     async def _recheck(self, stream: _OpenStream) -> None:
         try:
-            await asyncio.to_thread(self._walk.recheck, stream.call)
+            async with asyncio.timeout(MAX_SILENCE_SECONDS):
+                await asyncio.to_thread(self._walk.recheck, stream.call)
+        except TimeoutError:
+            stream.end(DependencyUnavailable("access"))
         except Exception as error:  # noqa: BLE001  # who cannot be judged may not go on either
-            if stream in self._open:
-                stream.ended_by = error
-                stream.task.cancel()
+            stream.end(error)
 
     async def _leave(self, call: Call) -> None:
         """Out, and on with what ended the call; a cancellation is passed on, or gRPC leaks the call (grpc#43360)."""
         self._walk.leave(call)
-        if isinstance(call.error, asyncio.CancelledError | GeneratorExit):
-            raise call.error
         if call.error is not None:
+            if _ends_task(call.error):
+                raise call.error
             context: Any = call.context
             seconds = retry_after_seconds(call.status)
             if seconds is not None and not call.answering:
@@ -162,6 +176,13 @@ async def _unguarded(method: Callable[..., Any], request: Any, context: Any, met
         await context.abort_with_status(rpc_status.to_status(status))
     answer = method(request, context)
     return answer if hasattr(answer, "__aiter__") else await answer
+
+
+def _ends_task(error: BaseException) -> bool:
+    """Whether gRPC told the task to end; a handler that raises CancelledError by itself owes an answer (grpc#29248)."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return cancelled or isinstance(error, GeneratorExit)
 
 
 async def _on_thread(walk: Callable[[Call], None], call: Call) -> None:

@@ -45,6 +45,7 @@ class Call:
     """A call and what the stages learn about it. Lives on one thread (or task) from arrival to end."""
 
     __slots__ = (
+        "_principal",
         "answering",
         "code",
         "context",
@@ -83,10 +84,11 @@ class Call:
         self.answering = False  # a stream has begun to answer: its headers have gone
         self.seconds = 0.0
         self.identity = NOBODY
+        self._principal = ""
         self.workspace_id: UUID | None = None
         self.workspace_name = ""
         self.grant: Grant | None = None
-        self.source = source_of(self.metadata, context.peer())
+        self.source = source_of(self.metadata, context)
         self.request_id = ""
         self.trace_id = ""
         self.traceparent = ""
@@ -116,18 +118,19 @@ class Call:
     @property
     def principal(self) -> str:
         """A stable name of who calls; empty for nobody in particular."""
-        if self.identity is NOBODY:
-            return ""
+        if self._principal or self.identity is NOBODY:
+            return self._principal
         caller = Caller(
             user_id=self.identity.user_id,
             api_key_id=self.identity.api_key.api_key_id if self.identity.api_key else None,
             service=self.identity.service,
             workspace_id=self.identity.api_key.workspace_id if self.identity.api_key else None,
         )
-        return caller.principal
+        self._principal = caller.principal
+        return self._principal
 
 
-def source_of(metadata: Mapping[str, str], peer: str) -> str:
+def source_of(metadata: Mapping[str, str], context: Context) -> str:
     """The client's address: what the edge saw, else the other end of the connection.
 
     The edge sets `x-envoy-external-address` itself and drops what a client sends; servers are reached by it alone.
@@ -135,5 +138,6 @@ def source_of(metadata: Mapping[str, str], peer: str) -> str:
     seen = metadata.get("x-envoy-external-address")
     if seen:
         return seen
-    kind, _, address = peer.partition(":")
+    # Asked for only now: gRPC lets go of the interpreter's lock for it, twice.
+    kind, _, address = context.peer().partition(":")
     return urllib.parse.unquote(address.rpartition(":")[0]).strip("[]") if kind.startswith("ipv") else kind

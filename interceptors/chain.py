@@ -31,6 +31,7 @@ from interceptors.validation import Validation
 from services.kernel.caller import Caller, reset_caller, set_caller
 from services.kernel.config import Settings
 from services.kernel.deadline import reset_deadline, set_deadline
+from services.kernel.errors import CallDeadlineExceeded
 from services.kernel.idempotency import Replay
 from services.kernel.secrets import Keyring
 from services.kernel.telemetry import LineWriter
@@ -143,16 +144,24 @@ class Chain(ServerInterceptor):
     def __init__(self, policies: PolicyTable, stages: Sequence[Stage]) -> None:
         self._policies = policies
         self._walk = Walk(stages)
+        self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """As the base class does; a request that cannot be parsed reaches the chain, and is refused there.
 
         Health and reflection stay as they are: a wrapper would take from them the threads that they have of their own.
+        gRPC asks at every call; the handler of a method stays the same, so it is wrapped once.
         """
-        if handler_call_details.method.startswith(UNGUARDED):
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
+        if handler is not None:
+            return handler
+        if method.startswith(UNGUARDED):
             return continuation(handler_call_details)
         handler = super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
-        return tolerant(handler) if handler is not None and handler_call_details.method in self._policies else handler
+        if handler is not None and method in self._policies:
+            handler = self._handlers[method] = tolerant(handler)
+        return handler
 
     def intercept(self, method: Callable[..., Any], request_or_iterator: Any, context: Any, method_name: str) -> Any:
         """One call, from arrival to answer. The types are gRPC's: a message or an iterator of them, in and out."""
@@ -231,13 +240,21 @@ def _nothing() -> None:
 
 def _first_of(requests: Iterator[Any], context: Any) -> Any:
     """The first message of a client stream; one that never comes is cut off, so that it holds no thread."""
-    timer = threading.Timer(FIRST_MESSAGE_SECONDS, context.cancel)
+    late = threading.Event()
+
+    def cut_off() -> None:
+        late.set()
+        context.cancel()
+
+    timer = threading.Timer(FIRST_MESSAGE_SECONDS, cut_off)
     timer.daemon = True
     timer.start()
     try:
         return next(requests, None)
     finally:
         timer.cancel()
+        if late.is_set():
+            raise CallDeadlineExceeded
 
 
 def unguarded(method: Callable[..., Any], request: Any, context: Any, method_name: str) -> Any:

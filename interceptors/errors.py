@@ -60,7 +60,7 @@ class Errors(Stage):
                 method=call.policy.full_name,
                 request_id=call.request_id,
                 trace_id=call.trace_id,
-                exception=describe(call.error),
+                error=describe(call.error),
                 cause=_cause(call.error),
             )
         call.code = call.status.code

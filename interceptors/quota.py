@@ -53,7 +53,8 @@ class TokenBuckets:
 
     def _forget_full(self, now: float) -> None:
         """A bucket that has had time to fill is as good as none."""
-        self._buckets = {key: state for key, state in self._buckets.items() if now - state[1] < self._burst_seconds}
+        filled = {rate_class: max(self._burst_seconds, 1 / rate) for rate_class, rate in self._rates.items()}
+        self._buckets = {key: state for key, state in self._buckets.items() if now - state[1] < filled[key[0]]}
 
 
 class Unmetered:

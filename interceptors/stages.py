@@ -33,6 +33,8 @@ class Walk:
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages = tuple(stages)
+        # Most stages have nothing to say to an answer, and to call them all the same would add up.
+        self._answering = tuple(stage for stage in reversed(stages) if type(stage).answer is not Stage.answer)
 
     def enter(self, call: Call) -> None:
         """In, until one refuses. What a stage asks of others ends with the call's own deadline."""
@@ -46,7 +48,7 @@ class Walk:
 
     def answer(self, call: Call, response: Message) -> None:
         """Past the answer, from the inside out."""
-        for stage in reversed(self._stages):
+        for stage in self._answering:
             stage.answer(call, response)
 
     def recheck(self, call: Call) -> None:
@@ -62,4 +64,4 @@ class Walk:
             try:
                 stage.leave(call)
             except Exception as error:  # noqa: BLE001  # the others leave all the same
-                _log.error("stage.failed", stage=type(stage).__name__, exception=describe(error))
+                _log.error("stage.failed", stage=type(stage).__name__, error=describe(error))

@@ -74,7 +74,10 @@ class Stage:
         """A REST call; its JSON. `expect` is the HTTP status, `reason` the ErrorInfo's of a refusal."""
         self._show(Text(f"{method} {path}", "cyan"), body)
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        response = self._http.request(method, path, json=body, headers=headers)
+        try:
+            response = self._http.request(method, path, json=body, headers=headers)
+        except httpx.TransportError as error:
+            raise Surprise(f"{method} {path}: nobody answers ({error})") from None
         answer: Json = response.json() if response.content else {}
         told = next((str(d["reason"]) for d in answer.get("details", ()) if "reason" in d), "")
         self._answer(str(response.status_code), response.status_code == expect and told == reason, answer)

@@ -137,6 +137,12 @@ class UserServicer(user_service_pb2_grpc.UserServiceServicer):
         users = self._directory.get_many(convert.user_ids_in(request.names))
         return user_service_pb2.BatchGetUsersResponse(users=map(convert.user_to_proto, users))
 
+    def FindUserByEmail(
+        self, request: user_service_pb2.FindUserByEmailRequest, context: Context
+    ) -> user_service_pb2.FindUserByEmailResponse:
+        user = self._directory.find_by_email(request.email)
+        return user_service_pb2.FindUserByEmailResponse(user=convert.user_to_proto(user) if user else None)
+
 
 class SessionServicer(session_service_pb2_grpc.SessionServiceServicer):
     """SessionService, but for its stream."""

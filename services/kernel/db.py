@@ -145,7 +145,10 @@ class Database:
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of one's own, in autocommit: for the feed's LISTEN. Raises psycopg.OperationalError."""
-        return psycopg.connect(self._url, autocommit=True, application_name="plinth-feed", **_VANISHED_PEER)
+        connection = psycopg.connect(self._url, autocommit=True, application_name="plinth-feed", **_VANISHED_PEER)
+        # Whoever listens connects anew after a break, which an idle pool would tell to the next call only.
+        self._check_idle()
+        return connection
 
     @contextmanager
     def transaction(self, scope: Scope) -> Iterator[Session]:

@@ -82,8 +82,12 @@ class Feed(Protocol):
         """Call `listener` with each invalidation, and with None when any may have been missed; answers how to stop."""
         ...
 
+    def heard(self) -> float:
+        """Up to when (monotonic seconds) nothing can have been missed."""
+        ...
+
     def healthy(self) -> bool:
-        """Whether nothing older than MAX_SILENCE_SECONDS can have been missed."""
+        """Whether that is less than MAX_SILENCE_SECONDS ago."""
         ...
 
 
@@ -120,10 +124,13 @@ class InvalidationHub:
         """A heartbeat that was sent at `sent` (monotonic seconds) came back from the source."""
         self._sources[source] = sent
 
+    def heard(self) -> float:
+        """Up to when (monotonic seconds) nothing of any source can have been missed."""
+        return min(self._sources.values(), default=float("-inf"))
+
     def healthy(self) -> bool:
         """Whether every source was heard within MAX_SILENCE_SECONDS."""
-        oldest = min(self._sources.values(), default=float("-inf"))
-        return time.monotonic() - oldest < MAX_SILENCE_SECONDS
+        return time.monotonic() - self.heard() < MAX_SILENCE_SECONDS
 
 
 class PostgresFeed:

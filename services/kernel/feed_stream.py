@@ -37,15 +37,20 @@ async def follow(feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event
     unsubscribe = feed.subscribe(hear)
     try:
         yield None
+        heard = float("-inf")
         while not stopping.is_set():
             if not feed.healthy():
                 raise DependencyUnavailable("invalidation feed")
-            batch, waiting[:] = list(waiting), []
-            arrived.clear()
-            if None in batch:
-                yield None
-            yield [invalidation for invalidation in batch if invalidation is not None]
+            latest = feed.heard()
+            # A heartbeat passes one of our own feed on; made of nothing, it would add our silence to the reader's.
+            if waiting or latest > heard:
+                heard = latest
+                batch, waiting[:] = list(waiting), []
+                arrived.clear()
+                if None in batch:
+                    yield None
+                yield [invalidation for invalidation in batch if invalidation is not None]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(arrived.wait(), HEARTBEAT_SECONDS / 4)
     finally:
         unsubscribe()

@@ -233,23 +233,29 @@ class Mesh:
         self._streams_address = self._reserve().address
         for name, group, address in zip(options.server_names(), options.domains, self._serve_addresses, strict=True):
             domains = ("--domains", ",".join(group)) if group else ()
-            self._servers.append(self._role(name, "serve", address, domains))
-        self._streams = self._role("streams", "streams", self._streams_address, ())
+            self._servers.append(self._role(name, "serve", address, domains, self._login(group)))
+        self._streams = self._role("streams", "streams", self._streams_address, (), self.database_url)
         children = [*self._servers, self._streams]
         for child in children:
             child.start()
         wait_until_ready(children, deadline, self._tell_up)
 
-    def _role(self, name: str, role: str, address: str, more: Sequence[str]) -> Child:
+    def _login(self, group: Sequence[str]) -> str:
+        """The database as a server process gets it: one that has a single domain can touch nothing else."""
+        if self.postgres is None or len(group) != 1:
+            return self.database_url
+        return self.postgres.url(f"{APP_LOGIN}_{group[0]}")
+
+    def _role(self, name: str, role: str, address: str, more: Sequence[str], database_url: str) -> Child:
         metrics = str(self._reserve().port)
         argv = [*self.options.cli, role, "--address", address, "--metrics-port", metrics, *more]
-        program = Program(name, argv, lambda: grpc_serving(address), env=self._environment())
+        program = Program(name, argv, lambda: grpc_serving(address), env=self._environment(database_url))
         return Child(program, LogFile(self.log(name)))
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, database_url: str) -> dict[str, str]:
         """What servers see: the app's login to the database, never the owner's."""
         options = self.options
-        env = own_environment(PLINTH_DATABASE_URL=self.database_url, PLINTH_DATA_DIR=str(options.data_dir))
+        env = own_environment(PLINTH_DATABASE_URL=database_url, PLINTH_DATA_DIR=str(options.data_dir))
         env.setdefault("PLINTH_PUBLIC_URL", self.edge_url)
         if any(options.domains):
             domains = sorted({domain for group in options.domains for domain in group})

@@ -103,11 +103,17 @@ class Fleet:
                 found[sample.name] = sample.value
         return found
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = 20.0) -> float:
-        """Look after the mesh until the condition holds; how long that took, in seconds. Fails with `what`."""
+    def until(
+        self, condition: Callable[[], object], what: str, seconds: float = 20.0, *, look_after: bool = True
+    ) -> float:
+        """Look after the mesh until the condition holds; how long that took, in seconds. Fails with `what`.
+
+        Without `look_after`, what has died stays dead.
+        """
         began = time.monotonic()
         while not condition():
-            self.mesh.look_after()
+            if look_after:
+                self.mesh.look_after()
             if time.monotonic() - began > seconds:
                 raise AssertionError(f"not within {seconds:g} s: {what}")
             self._pause.wait(0.02)
@@ -168,11 +174,15 @@ class Fleet:
         return all(grpc_serving(self.address(server)) for server in range(SERVERS))
 
 
+def _migrate(url: str) -> None:
+    migrations.migrate(url)
+
+
 @contextmanager
 def running_fleet() -> Iterator[Fleet]:
     """Start the mesh, durable as in production, and stop it in the end."""
     mesh = Mesh.ephemeral(
-        lambda url: None if migrations.migrate(url) else None,
+        _migrate,
         domains=((),) * SERVERS,
         env=_ENVIRONMENT,
         fast=False,

@@ -36,6 +36,12 @@ class Directory:
             found = {user.id: user for user in uow.repo.users.get_many(user_ids)}
         return [found[user_id] for user_id in dict.fromkeys(user_ids) if user_id in found]
 
+    def find_by_email(self, email: str) -> User | None:
+        """The user who has proven that the address is theirs."""
+        with self._units.system() as uow:
+            user = uow.repo.users.get_by_email(email_key(email))
+        return user if user is not None and user.email_verified else None
+
 
 class Operators:
     """Who operates the instance; `plinth operator` calls this, no method does."""

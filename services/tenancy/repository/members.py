@@ -34,7 +34,6 @@ _LIST = compiled(
     .order_by(_t.create_time, _t.user_id)
     .limit(bindparam("count"))
 )
-_USERS = compiled(select(_t.user_id).where(_t.workspace_id == bindparam("workspace")))
 _OWNERS = compiled(select(_t.user_id).where(_t.workspace_id == bindparam("workspace"), _t.role == OWNER))
 _WORKSPACES_OF = compiled(select(_t.workspace_id).where(_t.user_id == bindparam("user")).order_by(_t.workspace_id))
 # The grant of every call that misses the cache: one row, by keys alone.
@@ -116,10 +115,6 @@ class MemberRepository:
         """Members, first joined first, after the key given."""
         time, user = after or _FIRST
         return self._session.all(_LIST, Member, workspace=workspace_id, after_time=time, after_user=user, count=count)
-
-    def users(self, workspace_id: UUID) -> list[UUID]:
-        """Every member's user."""
-        return self._session.all(_USERS, lambda user_id: user_id, workspace=workspace_id)
 
     def owners(self, workspace_id: UUID) -> list[UUID]:
         """Every owner's user; to be relied on, read it under the workspace's lock."""

@@ -59,17 +59,14 @@ class InviteService:
             now,
             now,
         )
-        with self._units() as unit:
-            self._check_role(unit, invite, now)
-            users = unit.repo.members.users(workspace_id)
         inviter = self._people.get(invite.inviter_id)
-        member = self._people.find_email(users, email)
-        if member is not None:
-            raise MemberExists(MEMBER.format(workspace=workspace_id, member=member))
+        invited = self._people.with_email(email)
         token = new_token()
         with self._units() as unit:
             workspace = lock_living(unit, workspace_id)
             self._check_role(unit, invite, now)
+            if invited is not None and unit.repo.members.get(workspace_id, invited.user_id) is not None:
+                raise MemberExists(MEMBER.format(workspace=workspace_id, member=invited.user_id))
             self._make_room(unit, invite, now)
             unit.repo.invites.add(invite, hash_token(token))
             event = events_pb2.InviteCreated(invite=invite.name, role=invite.role_name)

@@ -1,6 +1,6 @@
 """Who the users are: identity knows, and is asked by stub, never while a unit of work is open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from plinth.identity.v1 import user_pb2, user_service_pb2, user_service_pb2_grpc
@@ -31,17 +31,17 @@ class People:
 
     def batch(self, user_ids: Sequence[UUID]) -> dict[UUID, Person]:
         """Those of the users whose accounts exist, however many."""
-        return {person.user_id: person for person in self._each(user_ids)}
-
-    def find_email(self, user_ids: Sequence[UUID], email: str) -> UUID | None:
-        """Which of the users has this address."""
-        return next((person.user_id for person in self._each(user_ids) if person.has_email(email)), None)
-
-    def _each(self, user_ids: Sequence[UUID]) -> Iterator[Person]:
+        found: dict[UUID, Person] = {}
         for start in range(0, len(user_ids), _BATCH):
             names = [USER.format(user=user_id) for user_id in user_ids[start : start + _BATCH]]
             answer = self._users.BatchGetUsers(user_service_pb2.BatchGetUsersRequest(names=names))
-            yield from map(_person, answer.users)
+            found |= {person.user_id: person for person in map(_person, answer.users)}
+        return found
+
+    def with_email(self, email: str) -> Person | None:
+        """The user who has proven that this address is theirs."""
+        answer = self._users.FindUserByEmail(user_service_pb2.FindUserByEmailRequest(email=email))
+        return _person(answer.user) if answer.HasField("user") else None
 
 
 def _person(user: user_pb2.User) -> Person:

@@ -64,7 +64,8 @@ class ApiKeyServiceServicer:
     def CreateApiKey(self, request, context):
         """Makes a key, and shows it this once. It can be given no permission that its creator lacks.
 
-        Errors: FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT, REQUEST_ID_REUSED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

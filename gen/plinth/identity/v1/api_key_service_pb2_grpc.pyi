@@ -36,7 +36,8 @@ class ApiKeyServiceStub:
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.CreateApiKeyRequest, _api_key_service_pb2.CreateApiKeyResponse]
     """Makes a key, and shows it this once. It can be given no permission that its creator lacks.
 
-    Errors: FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT, REQUEST_ID_REUSED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT,
+    REQUEST_ID_REUSED.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]
     """Lists the keys of a workspace, the latest first; revoked and expired ones too.
@@ -62,7 +63,8 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.CreateApiKeyRequest, _api_key_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Makes a key, and shows it this once. It can be given no permission that its creator lacks.
 
-    Errors: FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT, REQUEST_ID_REUSED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT,
+    REQUEST_ID_REUSED.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the keys of a workspace, the latest first; revoked and expired ones too.
@@ -90,7 +92,8 @@ class ApiKeyServiceServicer:
     ) -> _typing.Union[_api_key_service_pb2.CreateApiKeyResponse, _abc.Awaitable[_api_key_service_pb2.CreateApiKeyResponse]]:
         """Makes a key, and shows it this once. It can be given no permission that its creator lacks.
 
-        Errors: FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT, REQUEST_ID_REUSED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, NAME_INVALID, NOT_FOUND, PERMISSION_DENIED, PERMISSIONS_EXCEED_GRANT,
+        REQUEST_ID_REUSED.
         """
 
     def ListApiKeys(

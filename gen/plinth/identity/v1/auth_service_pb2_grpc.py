@@ -140,7 +140,7 @@ class AuthServiceServicer:
     def SignOut(self, request, context):
         """Ends the session that the call came with.
 
-        Errors: SESSION_REQUIRED.
+        Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

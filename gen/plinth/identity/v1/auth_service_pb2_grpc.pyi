@@ -67,7 +67,7 @@ class AuthServiceStub:
     SignOut: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SignOutRequest, _auth_service_pb2.SignOutResponse]
     """Ends the session that the call came with.
 
-    Errors: SESSION_REQUIRED.
+    Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
     """
     StartPasswordReset: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.StartPasswordResetRequest, _auth_service_pb2.StartPasswordResetResponse]
     """Mails a link to set a new password. The same answer, in the same time, for every address.
@@ -124,7 +124,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SignOut: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SignOutRequest, _auth_service_pb2.SignOutResponse]  # type: ignore[assignment]
     """Ends the session that the call came with.
 
-    Errors: SESSION_REQUIRED.
+    Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
     """
     StartPasswordReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StartPasswordResetRequest, _auth_service_pb2.StartPasswordResetResponse]  # type: ignore[assignment]
     """Mails a link to set a new password. The same answer, in the same time, for every address.
@@ -208,7 +208,7 @@ class AuthServiceServicer:
     ) -> _typing.Union[_auth_service_pb2.SignOutResponse, _abc.Awaitable[_auth_service_pb2.SignOutResponse]]:
         """Ends the session that the call came with.
 
-        Errors: SESSION_REQUIRED.
+        Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
         """
 
     def StartPasswordReset(

@@ -80,6 +80,11 @@ class UserServiceStub:
                 request_serializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.SerializeToString,
                 response_deserializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.FromString,
                 _registered_method=True)
+        self.FindUserByEmail = channel.unary_unary(
+                '/plinth.identity.v1.UserService/FindUserByEmail',
+                request_serializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailRequest.SerializeToString,
+                response_deserializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailResponse.FromString,
+                _registered_method=True)
 
 
 class UserServiceServicer:
@@ -107,7 +112,8 @@ class UserServiceServicer:
     def ChangePassword(self, request, context):
         """Changes the password, and ends every other session.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +123,7 @@ class UserServiceServicer:
         """Mails a link to the new address, and a notice to the present one. The answer does not tell whether the new
         address belongs to somebody already.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +132,7 @@ class UserServiceServicer:
     def FinishEmailChange(self, request, context):
         """Makes the new address the user's, with the token of the link. Ends every other session.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +168,15 @@ class UserServiceServicer:
 
     def BatchGetUsers(self, request, context):
         """Gives several users at once, in the order of the names; those that do not exist are left out.
+
+        Errors: FIELDS_INVALID, METHOD_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindUserByEmail(self, request, context):
+        """Gives the user who has proven that an address is theirs. An address that is merely claimed finds nobody.
 
         Errors: FIELDS_INVALID, METHOD_DENIED.
         """
@@ -216,6 +231,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.BatchGetUsers,
                     request_deserializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.FromString,
                     response_serializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.SerializeToString,
+            ),
+            'FindUserByEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindUserByEmail,
+                    request_deserializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailRequest.FromString,
+                    response_serializer=plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -462,6 +482,33 @@ class UserService:
             '/plinth.identity.v1.UserService/BatchGetUsers',
             plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.SerializeToString,
             plinth_dot_identity_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindUserByEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plinth.identity.v1.UserService/FindUserByEmail',
+            plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailRequest.SerializeToString,
+            plinth_dot_identity_dot_v1_dot_user__service__pb2.FindUserByEmailResponse.FromString,
             options,
             channel_credentials,
             insecure,

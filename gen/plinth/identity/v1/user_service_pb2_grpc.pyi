@@ -46,18 +46,19 @@ class UserServiceStub:
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ChangePasswordRequest, _user_service_pb2.ChangePasswordResponse]
     """Changes the password, and ends every other session.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED,
+    REQUEST_ID_REUSED.
     """
     StartEmailChange: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.StartEmailChangeRequest, _user_service_pb2.StartEmailChangeResponse]
     """Mails a link to the new address, and a notice to the present one. The answer does not tell whether the new
     address belongs to somebody already.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED, REQUEST_ID_REUSED.
     """
     FinishEmailChange: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.FinishEmailChangeRequest, _user_service_pb2.FinishEmailChangeResponse]
     """Makes the new address the user's, with the token of the link. Ends every other session.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN, REQUEST_ID_REUSED.
     """
     ExportMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ExportMeRequest, _user_service_pb2.ExportMeResponse]
     """Gives all that identity holds about the calling user, but for secrets.
@@ -80,6 +81,11 @@ class UserServiceStub:
 
     Errors: FIELDS_INVALID, METHOD_DENIED.
     """
+    FindUserByEmail: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.FindUserByEmailRequest, _user_service_pb2.FindUserByEmailResponse]
+    """Gives the user who has proven that an address is theirs. An address that is merely claimed finds nobody.
+
+    Errors: FIELDS_INVALID, METHOD_DENIED.
+    """
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
@@ -99,18 +105,19 @@ class UserServiceAsyncStub(UserServiceStub):
     ChangePassword: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ChangePasswordRequest, _user_service_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Changes the password, and ends every other session.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED,
+    REQUEST_ID_REUSED.
     """
     StartEmailChange: _aio.UnaryUnaryMultiCallable[_user_service_pb2.StartEmailChangeRequest, _user_service_pb2.StartEmailChangeResponse]  # type: ignore[assignment]
     """Mails a link to the new address, and a notice to the present one. The answer does not tell whether the new
     address belongs to somebody already.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED, REQUEST_ID_REUSED.
     """
     FinishEmailChange: _aio.UnaryUnaryMultiCallable[_user_service_pb2.FinishEmailChangeRequest, _user_service_pb2.FinishEmailChangeResponse]  # type: ignore[assignment]
     """Makes the new address the user's, with the token of the link. Ends every other session.
 
-    Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN.
+    Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN, REQUEST_ID_REUSED.
     """
     ExportMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ExportMeRequest, _user_service_pb2.ExportMeResponse]  # type: ignore[assignment]
     """Gives all that identity holds about the calling user, but for secrets.
@@ -130,6 +137,11 @@ class UserServiceAsyncStub(UserServiceStub):
     """
     BatchGetUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.BatchGetUsersRequest, _user_service_pb2.BatchGetUsersResponse]  # type: ignore[assignment]
     """Gives several users at once, in the order of the names; those that do not exist are left out.
+
+    Errors: FIELDS_INVALID, METHOD_DENIED.
+    """
+    FindUserByEmail: _aio.UnaryUnaryMultiCallable[_user_service_pb2.FindUserByEmailRequest, _user_service_pb2.FindUserByEmailResponse]  # type: ignore[assignment]
+    """Gives the user who has proven that an address is theirs. An address that is merely claimed finds nobody.
 
     Errors: FIELDS_INVALID, METHOD_DENIED.
     """
@@ -164,7 +176,8 @@ class UserServiceServicer:
     ) -> _typing.Union[_user_service_pb2.ChangePasswordResponse, _abc.Awaitable[_user_service_pb2.ChangePasswordResponse]]:
         """Changes the password, and ends every other session.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_REFUSED, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED,
+        REQUEST_ID_REUSED.
         """
 
     def StartEmailChange(
@@ -175,7 +188,7 @@ class UserServiceServicer:
         """Mails a link to the new address, and a notice to the present one. The answer does not tell whether the new
         address belongs to somebody already.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, PASSWORD_WRONG, SIGN_IN_THROTTLED, OVERLOADED, REQUEST_ID_REUSED.
         """
 
     def FinishEmailChange(
@@ -185,7 +198,7 @@ class UserServiceServicer:
     ) -> _typing.Union[_user_service_pb2.FinishEmailChangeResponse, _abc.Awaitable[_user_service_pb2.FinishEmailChangeResponse]]:
         """Makes the new address the user's, with the token of the link. Ends every other session.
 
-        Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN.
+        Errors: SESSION_REQUIRED, FIELDS_INVALID, LINK_INVALID, EMAIL_TAKEN, REQUEST_ID_REUSED.
         """
 
     def ExportMe(
@@ -225,6 +238,16 @@ class UserServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.BatchGetUsersResponse, _abc.Awaitable[_user_service_pb2.BatchGetUsersResponse]]:
         """Gives several users at once, in the order of the names; those that do not exist are left out.
+
+        Errors: FIELDS_INVALID, METHOD_DENIED.
+        """
+
+    def FindUserByEmail(
+        self,
+        request: _user_service_pb2.FindUserByEmailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.FindUserByEmailResponse, _abc.Awaitable[_user_service_pb2.FindUserByEmailResponse]]:
+        """Gives the user who has proven that an address is theirs. An address that is merely claimed finds nobody.
 
         Errors: FIELDS_INVALID, METHOD_DENIED.
         """
