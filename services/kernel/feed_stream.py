@@ -51,6 +51,8 @@ async def follow(feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event
                     yield None
                 yield [invalidation for invalidation in batch if invalidation is not None]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), HEARTBEAT_SECONDS / 4)
+                # Not `wait_for`, which loses a cancellation that meets its own end (python/cpython#86296).
+                async with asyncio.timeout(HEARTBEAT_SECONDS / 4):
+                    await arrived.wait()
     finally:
         unsubscribe()

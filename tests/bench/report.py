@@ -1,0 +1,74 @@
+"""What was measured, against what was aimed at, as tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from tests.bench.measure import Case
+from tests.bench.stages import Breakdown
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure and its target; `at_least` or else at most."""
+
+    what: str
+    measured: float
+    target: float
+    unit: str
+    at_least: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether it is where it should be."""
+        return self.measured >= self.target if self.at_least else self.measured <= self.target
+
+
+def print_cases(console: Console, cases: Sequence[Case]) -> None:
+    """Throughput, the server's processor time, and latency."""
+    table = Table("case", *(_right("calls/s", "µs CPU a call", "core busy", "p50 ms", "p99 ms", "rounds")))
+    for case in cases:
+        table.add_row(
+            case.name,
+            f"{case.rate:,.0f}",
+            f"{case.cpu * 1e6:,.0f}",
+            f"{case.busy:.0%}",
+            f"{case.percentile(50) * 1e3:.1f}",
+            f"{case.percentile(99) * 1e3:.1f}",
+            " ".join(f"{one.sample.rate:,.0f}" for one in case.rounds),
+        )
+    console.print(table)
+
+
+def print_breakdown(console: Console, breakdown: Breakdown) -> None:
+    """What the chain costs on one call, and how it is made up."""
+    table = Table(
+        "part of the call", *_right("µs", "share of the chain"), title="Where a call spends its time, medians"
+    )
+    for name, cost in [*breakdown.stages.items(), ("walk, call, caller", breakdown.walk)]:
+        table.add_row(name, f"{cost:.1f}", f"{cost / breakdown.overhead:.0%}")
+    table.add_section()
+    table.add_row("chain", f"{breakdown.overhead:.1f}", "100%")
+    table.add_row("handler, waits for PostgreSQL and other threads included", f"{breakdown.handler:.1f}", "")
+    table.add_row("whole", f"{breakdown.whole:.1f}", "")
+    console.print(table)
+
+
+def print_aims(console: Console, aims: Sequence[Aim]) -> None:
+    """Each target beside its figure."""
+    table = Table("aim", *_right("measured", "target"), "")
+    for aim in aims:
+        sign = "≥" if aim.at_least else "≤"
+        table.add_row(
+            aim.what,
+            f"{aim.measured:.2f} {aim.unit}",
+            f"{sign} {aim.target:g} {aim.unit}",
+            "[green]met[/]" if aim.met else "[red]missed[/]",
+        )
+    console.print(table)
+
+
+def _right(*names: str) -> list[Column]:
+    return [Column(name, justify="right") for name in names]

@@ -1,0 +1,157 @@
+"""The bench measures what it says it does: peer, bare servicer and clocks do the work. Nothing here asserts on time."""
+
+import asyncio
+from collections.abc import Iterator
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf import json_format
+
+from interceptors.admission import StampingPool
+from plinth.identity.v1 import auth_service_pb2
+from plinth.tenancy.v1 import workspace_pb2, workspace_service_pb2
+from services.kernel.config import Settings
+from services.runtime import Runtime
+from services.wiring import Mesh
+from tests.bench import h2load
+from tests.bench.bare import bare_server
+from tests.bench.peer import asyncpg_url, create_app
+from tests.bench.stages import Clock, TimedChain, broken_down, timed_stages
+from tests.bench.tokens import Tokens
+from tests.support.people import People, Person
+from tests.support.stubs import Stubs, with_token
+
+_OUTPUT = """
+finished in 250.00ms, 40.00 req/s, 4.52KB/s
+requests: 10 total, 10 started, 10 done, {succeeded} succeeded, 0 failed, 0 errored, 0 timeout
+status codes: {succeeded} 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 1.13KB (1161) total, 290B (290) headers (space savings 91.67%), 730B ({data}) data
+"""
+
+
+@pytest.fixture(scope="module")
+def jwks(people: People) -> str:
+    keys: HttpBody = people.stubs.auth.GetJwks(auth_service_pb2.GetJwksRequest())
+    return str(keys.data.decode())
+
+
+@pytest.fixture(scope="module")
+def owner(people: People) -> Person:
+    return people.new("owner")
+
+
+@pytest.fixture(scope="module")
+def workspace(people: People, owner: Person) -> workspace_pb2.Workspace:
+    return people.workspace_of(owner)
+
+
+class TestH2load:
+    target = h2load.Target("http://127.0.0.1:1/", {}, answer_bytes=73)
+    load = h2load.Load(10, 1)
+
+    def judged(self, *, succeeded: int, data: int) -> h2load.Sample:
+        output = _OUTPUT.format(succeeded=succeeded, data=data)
+        return h2load._judged(output, self.target, self.load, np.array([0.001, 0.003]))
+
+    def test_a_good_run_gives_its_rate_and_percentiles(self) -> None:
+        sample = self.judged(succeeded=10, data=730)
+        assert sample.rate == pytest.approx(40)
+        assert sample.percentile(50) == pytest.approx(0.002)
+
+    def test_a_call_that_failed_in_its_trailers_has_no_body_and_is_noticed(self) -> None:
+        with pytest.raises(h2load.BenchError, match="657 bytes in place of 730"):
+            self.judged(succeeded=10, data=657)
+
+    def test_a_call_that_was_not_answered_is_noticed(self) -> None:
+        with pytest.raises(h2load.BenchError, match="9 were answered"):
+            self.judged(succeeded=9, data=730)
+
+    def test_a_message_goes_out_as_grpc_frames_it(self) -> None:
+        request = workspace_service_pb2.GetWorkspaceRequest(name="w")
+        assert h2load.framed(request) == b"\0\0\0\0\x03" + request.SerializeToString()
+
+
+class TestPeer:
+    def get(self, app_url: str, jwks: str, workspace: str, **headers: str) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            app = create_app(asyncpg_url(app_url), jwks)
+            transport = httpx.ASGITransport(app)
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://peer", headers=headers) as client,
+            ):
+                await client.get(f"/v1/{workspace}")
+                return await client.get(f"/v1/{workspace}")
+
+        return asyncio.run(ask())
+
+    def test_it_answers_what_plinth_answers(
+        self, app_url: str, jwks: str, owner: Person, workspace: workspace_pb2.Workspace
+    ) -> None:
+        answer = self.get(app_url, jwks, workspace.name, Authorization=f"Bearer {owner.access_token}")
+        assert answer.status_code == 200
+        shown = workspace_service_pb2.GetWorkspaceResponse()
+        json_format.ParseDict(answer.json(), shown)
+        assert shown.workspace == workspace
+
+    def test_it_asks_who_calls(self, app_url: str, jwks: str, workspace: workspace_pb2.Workspace) -> None:
+        assert self.get(app_url, jwks, workspace.name).status_code == 401
+
+    def test_it_hides_a_workspace_from_who_is_no_member(
+        self, app_url: str, jwks: str, people: People, workspace: workspace_pb2.Workspace
+    ) -> None:
+        stranger = people.new("stranger")
+        answer = self.get(app_url, jwks, workspace.name, Authorization=f"Bearer {stranger.access_token}")
+        assert answer.status_code == 404
+
+
+class TestBare:
+    @pytest.fixture
+    def channel(self, runtime: Runtime, settings: Settings, jwks: str) -> Iterator[grpc.Channel]:
+        server, port = bare_server(runtime.database, Tokens(jwks), "127.0.0.1:0", settings)
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+        server.stop(0).wait()
+
+    def test_it_answers_what_plinth_answers(
+        self, channel: grpc.Channel, owner: Person, workspace: workspace_pb2.Workspace
+    ) -> None:
+        request = workspace_service_pb2.GetWorkspaceRequest(name=workspace.name)
+        stubs = Stubs(with_token(channel, owner.access_token))
+        assert stubs.workspaces.GetWorkspace(request).workspace == workspace
+
+    def test_it_asks_who_calls(self, channel: grpc.Channel, workspace: workspace_pb2.Workspace) -> None:
+        request = workspace_service_pb2.GetWorkspaceRequest(name=workspace.name)
+        with pytest.raises(grpc.RpcError) as raised:
+            Stubs(with_token(channel, "nonsense")).workspaces.GetWorkspace(request)
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+class TestClocks:
+    def test_the_parts_of_a_call_add_up_to_the_whole(
+        self, mesh: Mesh, owner: Person, workspace: workspace_pb2.Workspace
+    ) -> None:
+        clock = Clock([])
+        chain = TimedChain(mesh.policies, timed_stages(mesh.stages, clock), clock)
+        server = grpc.server(StampingPool(2), interceptors=[chain])
+        mesh.register(server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        request = workspace_service_pb2.GetWorkspaceRequest(name=workspace.name)
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for _ in range(4):
+                Stubs(with_token(channel, owner.access_token)).workspaces.GetWorkspace(request)
+        server.stop(0).wait()
+        breakdown = broken_down(mesh.stages, clock)
+        assert len(clock.rows) == 4
+        assert list(breakdown.stages) == [
+            *("tracing", "metrics", "logging", "errors", "admission", "auth", "opening"),
+            *("tenant", "access", "quota", "validation", "idempotency"),
+        ]
+        for row in clock.rows:
+            assert all(row[name] > 0 for name in breakdown.stages)
+            assert sum(row[name] for name in breakdown.stages) + row["handler"] < row["whole"]
