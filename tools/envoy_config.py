@@ -109,6 +109,10 @@ def _listener(contract: Contract) -> Json:
                 "typed_config": {"@type": f"{TYPE}.filters.http.grpc_web.v3.GrpcWeb"},
             },
             {
+                "name": "envoy.filters.http.header_mutation",
+                "typed_config": {"@type": f"{TYPE}.filters.http.header_mutation.v3.HeaderMutation"},
+            },
+            {
                 "name": "envoy.filters.http.buffer",
                 "disabled": True,
                 "typed_config": {

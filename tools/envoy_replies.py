@@ -18,6 +18,7 @@ from tools.envoy_routes import Json
 
 DOMAIN = "plinth"
 RETRY_SECONDS = 1
+TOO_LARGE = 413
 # Envoy's own text: names the offending field or path.
 OWN_TEXT = "%LOCAL_REPLY_BODY%"
 
@@ -38,7 +39,7 @@ REPLIES = (
     Reply(400, "INVALID_ARGUMENT", "FIELDS_INVALID", f"The request cannot be read. {OWN_TEXT}"),
     Reply(404, "NOT_FOUND", "NOT_FOUND", OWN_TEXT),
     Reply(408, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "The request did not arrive in time."),
-    Reply(413, "INVALID_ARGUMENT", "FIELDS_INVALID", "The request body is too large."),
+    Reply(TOO_LARGE, "INVALID_ARGUMENT", "FIELDS_INVALID", "The request body is too large."),
     Reply(429, "RESOURCE_EXHAUSTED", "OVERLOADED", "Too many calls at once.", retry=True),
     Reply(431, "INVALID_ARGUMENT", "FIELDS_INVALID", "The request headers are too large."),
     Reply(500, "INTERNAL", "INTERNAL", "The answer cannot be written."),
@@ -56,9 +57,11 @@ def mappers() -> list[Json]:
         same_status: Json = {"status_code_filter": {"comparison": comparison}}
         headers = [_header("retry-after", str(RETRY_SECONDS))] if reply.retry else []
         made.append({"filter": _both(same_status, REST), "headers_to_add": headers, **_json_body(reply)})
-        # gRPC's code follows from Envoy's own table, which agrees on UNAVAILABLE; else the details might contradict it.
-        if reply.code == "UNAVAILABLE":
-            grpc_headers = [*headers, _header("grpc-status-details-bin", _details(reply))]
+        # gRPC's code follows from Envoy's own table, which agrees on UNAVAILABLE, and has none for a body too large;
+        # else the details might contradict it.
+        if reply.code == "UNAVAILABLE" or reply.status == TOO_LARGE:
+            code = str(code_pb2.Code.Value(reply.code))
+            grpc_headers = [*headers, _header("grpc-status", code), _header("grpc-status-details-bin", _details(reply))]
             message = {"body": {"inline_string": reply.message}}
             made.append({"filter": same_status, "headers_to_add": grpc_headers, **message})
     return made
@@ -113,5 +116,6 @@ def _details(reply: Reply) -> str:
     """The same google.rpc.Status as gRPC carries it: serialized, base64 without padding."""
     status = Status(code=code_pb2.Code.Value(reply.code), message=reply.message)
     status.details.add().Pack(ErrorInfo(reason=reply.reason, domain=DOMAIN))
-    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS)))
+    if reply.retry:
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS)))
     return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")

@@ -30,6 +30,10 @@ REFLECTION = (
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 )
 HEALTH = "/grpc.health.v1.Health/Check"
+# Of headers that a client of REST may send: names that gRPC has no characters for, or reads as its own.
+NOT_FOR_GRPC = r".*[^:0-9a-z_.-].*|.*-bin|grpc-(encoding|accept-encoding|status|message|internal-.*)"
+# https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+TIMEOUT = r"[0-9]{1,8}[HMSmun]"
 
 
 def duration(value: timedelta) -> str:
@@ -60,14 +64,31 @@ def routes(contract: Contract) -> list[Json]:
     found.append(_route(HEALTH, mesh, timeout=timedelta(seconds=5), idle=UNARY_IDLE))
     # Not a direct response: the CORS filter looks before a REST path is transcoded, and minds only routes to clusters.
     nowhere = {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"}
-    found.append(
-        {"name": NOWHERE, "match": {"prefix": "/"}, "route": nowhere, "typed_per_filter_config": _body_limit()}
-    )
+    # A deadline that cannot be read is none.
+    unreadable = {"name": "grpc-timeout", "string_match": {"safe_regex": {"regex": TIMEOUT}}, "invert_match": True}
+    for name, headers, dropped in (
+        (f"{NOWHERE}-untimed", [unreadable], f"{NOT_FOR_GRPC}|grpc-timeout"),
+        (NOWHERE, [], NOT_FOR_GRPC),
+    ):
+        match = {"prefix": "/", **({"headers": headers} if headers else {})}
+        found.append({"name": name, "match": match, "route": nowhere, "typed_per_filter_config": _rest(dropped)})
     return found
 
 
+def _rest(dropped: str) -> Json:
+    """What filters do to REST calls, which meet the last routes before they are transcoded.
+
+    Their bodies are bounded, and headers whose names match `dropped` end here: gRPC would fail such calls by itself,
+    which HTTP shows as a 500.
+    """
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
+    removal = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": dropped}}}}
+    mutation = {"@type": kind, "mutations": {"request_mutations": [removal]}}
+    return {**_body_limit(), "envoy.filters.http.header_mutation": mutation}
+
+
 def _body_limit() -> Json:
-    """Bounds REST bodies, which meet this route first. The transcoder's own limit lets longer ones stream through."""
+    """Waits for the whole body, and bounds it. The transcoder's own limit lets longer ones stream through."""
     kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
     return {"envoy.filters.http.buffer": {"@type": kind, "buffer": {"max_request_bytes": MAX_REQUEST_BODY}}}
 
@@ -93,6 +114,9 @@ def _method_route(method: Method) -> Json:
             ],
             "host_selection_retry_max_attempts": "3",
         }
+    if not streaming:
+        # A server gives a thread to a call as soon as it has the headers: what has no end yet waits here.
+        route["typed_per_filter_config"] = _body_limit()
     return route
 
 

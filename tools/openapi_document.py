@@ -149,7 +149,8 @@ def _answer(method: Method, binding: Binding, schemas: Schemas) -> Json:
     text = schemas.comment(output.full_name) or "Done."
     if output.full_name == HTTP_BODY:
         kind = "text/event-stream" if method.descriptor.name.endswith("Sse") else "*/*"
-        return {"description": text, "content": {kind: {"schema": {"type": "string"}}}}
+        # Whatever it is: OpenAPI 3.1 gives the body of another type than JSON no schema.
+        return {"description": text, "content": {kind: {}}}
     if binding.response_body:
         schema = schemas.field(field_at(output, binding.response_body, method))
     else:

@@ -149,6 +149,15 @@ class Fleet:
         """Whether every server hears its feed."""
         return all(self.metrics(server)["plinth_feed_healthy"] == 1 for server in range(SERVERS))
 
+    def feeds_listen(self) -> bool:
+        """Whether every process has listened to the database, as it runs now, for a second."""
+        with self.database() as connection:
+            listening = connection.execute(
+                "select from pg_stat_activity where application_name = 'plinth-feed'"
+                " and state_change > backend_start + interval '1 second'"
+            )
+            return listening.rowcount == SERVERS + 1
+
     def signal_postgres(self, number: signal.Signals) -> None:
         """End the database; the supervisor starts it again once it is looked after. Returns when it is gone."""
         postgres = self.mesh.postgres

@@ -1,0 +1,54 @@
+"""How soon a change is felt: every server is asked again and again until it answers as it should."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from tests.support.errors import Refusal, refusal_of
+
+# The promise to customers: no process lets anybody in on what was taken from them for longer than this.
+PROMISED_SECONDS = 1.0
+_GIVE_UP_SECONDS = 5.0
+
+Probe = Callable[[], object]
+
+
+def outcome(probe: Probe) -> Refusal:
+    """How a call ends; OK when it is answered."""
+    try:
+        probe()
+    except grpc.RpcError as error:
+        return refusal_of(error)
+    return Refusal()
+
+
+def warm(probes: Sequence[Probe]) -> None:
+    """Let in everywhere, twice, so that every cache holds it."""
+    for probe in [*probes, *probes]:
+        refusal = outcome(probe)
+        assert refusal.code is grpc.StatusCode.OK, refusal
+
+
+def let_in_for(probes: Sequence[Probe], code: grpc.StatusCode) -> list[float]:
+    """For each probe, all run at once until they end with `code`: when the last call that was let in began, in seconds
+    from now; 0 where none was.
+
+    A call that ends otherwise than with OK or `code` fails the test.
+    """
+    began = time.monotonic()
+
+    def ask(probe: Probe) -> float:
+        let_in = 0.0
+        while True:
+            asked = time.monotonic() - began
+            refusal = outcome(probe)
+            if refusal.code is code:
+                return let_in
+            assert refusal.code is grpc.StatusCode.OK, refusal
+            assert asked < _GIVE_UP_SECONDS, f"not {code} within {_GIVE_UP_SECONDS:g} s"
+            let_in = asked
+
+    with ThreadPoolExecutor(len(probes)) as pool:
+        return list(pool.map(ask, probes))
