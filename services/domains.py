@@ -54,7 +54,7 @@ class Domain(Protocol):
         """Add its `Watch…` methods, which end when `stopping` is set."""
 
     def sweep(self) -> None:
-        """Delete what is no longer kept."""
+        """Delete what is no longer kept, and bring what is encrypted under the current master key."""
 
 
 class Identity:
@@ -88,8 +88,9 @@ class Identity:
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(watcher, server)
 
     def sweep(self) -> None:
-        """Delete what is no longer kept."""
+        """Delete what is no longer kept, and bring what is encrypted under the current master key."""
         self._services.housekeeping.sweep()
+        self._services.housekeeping.reseal()
 
 
 class Tenancy:

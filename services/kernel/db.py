@@ -31,7 +31,7 @@ SqlText = Any
 _DIALECT = psycopg_dialect.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 _MAX_STATEMENT_SECONDS = 60.0
 # A call waits for a connection no longer than this, and than half of its time: a refusal must come before its deadline.
-_MAX_WAIT_SECONDS = 5.0
+_MAX_WAIT_SECONDS = 2.0
 # While the database is out of reach hardly at all, or calls that can only fail would fill the queue.
 _OUTAGE_WAIT_SECONDS = 0.05
 _LOCK_TIMEOUT = "5s"

@@ -95,15 +95,19 @@ class Keyring:
         except (ValueError, InvalidTag):
             raise DecryptionError("the value cannot be decrypted") from None
 
+    @property
+    def mark(self) -> bytes:
+        """What every ciphertext under the current master key begins with, and none under another."""
+        key_id = self._primary.id.encode()
+        return struct.pack("BB", _VERSION, len(key_id)) + key_id
+
     def rewrap(self, ciphertext: bytes, *, context: str) -> bytes:
         """The same value under the current master key; the value itself stays sealed. Raises DecryptionError."""
         data_key, sealed = self._unwrap(ciphertext, context)
         return self._wrap(data_key, context) + sealed
 
     def _wrap(self, data_key: bytes, context: str) -> bytes:
-        key_id = self._primary.id.encode()
-        wrapped = _seal(self._primary.secret, data_key, context.encode())
-        return struct.pack("BB", _VERSION, len(key_id)) + key_id + wrapped
+        return self.mark + _seal(self._primary.secret, data_key, context.encode())
 
     def _unwrap(self, ciphertext: bytes, context: str) -> tuple[bytes, bytes]:
         """The data key, and the value that is sealed with it."""

@@ -35,7 +35,6 @@ def settings_for_tests(database_url: str, **overrides: object) -> Settings:
         "rate_credentials": 100_000.0,
         "rate_bulk": 100_000.0,
         "drain_seconds": 2.0,
-        "default_timeout": timedelta(seconds=15),
         "log_level": "WARNING",
         "trace_ratio": 1.0,
     }

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BindParameter, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, delete, func, insert, or_, select, update
 
 from services.identity.model.sessions import RevokeReason, Session
 from services.identity.tables import sessions
@@ -14,6 +14,7 @@ _c = sessions.c
 _ID: BindParameter[UUID] = bindparam("session")
 _USER: BindParameter[UUID] = bindparam("user")
 _NOW: BindParameter[datetime] = bindparam("now")
+_MARK: BindParameter[bytes] = bindparam("mark", type_=sessions.c.refresh_key.type)
 _LIVE = and_(_c.revoke_time.is_(None), _c.expire_time > _NOW)
 
 _ADD = compiled(insert(sessions).values({column.name: bindparam(column.name) for column in sessions.columns}))
@@ -52,6 +53,14 @@ _PAGE_AFTER = compiled(
     .limit(bindparam("count"))
 )
 _ALL = compiled(select(sessions).where(_c.user_id == _USER).order_by(_c.id.desc()))
+# Locked, and those of others left out: a refresh that runs meanwhile is neither hindered nor undone.
+_SEALED_OTHERWISE = compiled(
+    select(sessions)
+    .where(func.substring(_c.refresh_key, 1, func.octet_length(_MARK)) != _MARK)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+_SEAL = compiled(update(sessions).where(_c.id == _ID).values(refresh_key=bindparam("sealed")))
 _SWEEP = compiled(
     delete(sessions).where(or_(_c.expire_time < bindparam("before"), _c.revoke_time < bindparam("before")))
 )
@@ -113,6 +122,14 @@ class SessionRepository:
     def list_all(self, user_id: UUID) -> list[Session]:
         """Every session of the user that is on record, the latest first."""
         return self._session.all(_ALL, Session, user=user_id)
+
+    def list_sealed_otherwise(self, mark: bytes, count: int) -> list[Session]:
+        """Some of the sessions whose key is not sealed under the master key of this mark."""
+        return self._session.all(_SEALED_OTHERWISE, Session, mark=mark, count=count)
+
+    def seal(self, session: Session, refresh_key: bytes) -> None:
+        """Store the session's key as it is sealed now."""
+        self._session.run(_SEAL, session=session.id, sealed=refresh_key)
 
     def sweep(self, before: datetime) -> int:
         """Forget the sessions that ended by then; how many."""

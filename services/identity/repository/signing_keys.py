@@ -19,6 +19,7 @@ _ADD = compiled(insert(signing_keys).values({column.name: bindparam(column.name)
 _SET_STATE = compiled(
     update(signing_keys).where(_c.kid == _KID).values(state=bindparam("to"), state_time=bindparam("now"))
 )
+_SEAL = compiled(update(signing_keys).where(_c.kid == _KID).values(private_key=bindparam("sealed")))
 _DELETE = compiled(delete(signing_keys).where(_c.kid == _KID))
 
 
@@ -44,6 +45,10 @@ class SigningKeyRepository:
     def set_state(self, kid: str, state: KeyState, now: datetime) -> None:
         """Let a key enter this state."""
         self._session.run(_SET_STATE, of=kid, to=state.value, now=now)
+
+    def seal(self, kid: str, private_key: bytes) -> None:
+        """Store the private key as it is sealed now."""
+        self._session.run(_SEAL, of=kid, sealed=private_key)
 
     def delete(self, kid: str) -> None:
         """Forget a key."""

@@ -71,5 +71,5 @@ def build_identity(
         signing_keys=signing_keys,
         directory=Directory(units),
         operators=Operators(units, clock),
-        housekeeping=Housekeeping(units, clock),
+        housekeeping=Housekeeping(units, clock, keyring),
     )
