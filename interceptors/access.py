@@ -69,7 +69,7 @@ class AccessControl(Stage):
 
     def _demand(self, call: Call, permission: str) -> None:
         user_id, workspace_id = self._member(call)
-        grant = self._cache.get((workspace_id, user_id), lambda: self._grants.find(workspace_id, user_id))
+        grant = self._cache.known((workspace_id, user_id))
         if grant is None or permission not in grant.permissions:
             grant = self._cache.refresh((workspace_id, user_id), lambda: self._grants.find(workspace_id, user_id))
         call.grant = _effective(call, grant)

@@ -3,13 +3,9 @@
 import time
 from datetime import UTC, datetime
 
-import grpc
-
-from interceptors.call import Call
+from interceptors.call import CODE_NAMES, Call
 from interceptors.stages import Stage
 from services.kernel.telemetry import LineWriter
-
-_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class AccessLog(Stage):
@@ -22,12 +18,12 @@ class AccessLog(Stage):
         """Write the line."""
         self._writer.write(
             {
-                "time": datetime.fromtimestamp(time.time(), UTC),
+                "time": datetime.now(UTC),
                 "level": "info",
                 "event": "rpc",
                 "method": call.policy.full_name,
-                "code": _CODE_NAMES[call.code],
-                "reason": call.extras.get("reason", ""),
+                "code": CODE_NAMES[call.code],
+                "reason": call.reason,
                 "milliseconds": round((time.perf_counter() - call.started) * 1000, 3),
                 "principal": call.principal,
                 "workspace": call.workspace_id,

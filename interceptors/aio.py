@@ -7,7 +7,7 @@ outlives its session, key or grant by more than a second.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any
 
 from grpc_interceptor.server import AsyncServerInterceptor
@@ -83,8 +83,10 @@ class AioChain(AsyncServerInterceptor):
         unsubscribe = self._feed.subscribe(changed)
         try:
             while True:
+                # Not `wait_for`, which loses a cancellation that meets its own end (python/cpython#86296).
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), _RECHECK_SECONDS)
+                    async with asyncio.timeout(_RECHECK_SECONDS):
+                        await self._changed.wait()
                 if self._changed.is_set() or not self._feed.healthy():
                     self._changed.clear()
                     await asyncio.gather(*map(self._recheck, self._open))
@@ -138,14 +140,13 @@ class AioChain(AsyncServerInterceptor):
             await _on_thread(self._walk.enter, call)
             return request
         loop = asyncio.get_running_loop()
-        messages = aiter(request)
 
         def first_message() -> Any:
-            return asyncio.run_coroutine_threadsafe(_first_of(messages), loop).result()
+            return asyncio.run_coroutine_threadsafe(_first_of(request), loop).result()
 
         call.extras["first_message"] = first_message
         await _on_thread(self._walk.enter, call)
-        return _chained(call.request, messages)
+        return _chained(call.request, request)
 
     async def _recheck(self, stream: _OpenStream) -> None:
         try:
@@ -216,16 +217,17 @@ async def _answers(call: Call, method: Callable[..., Any], request: Any) -> Asyn
                 await responses.aclose()
 
 
-async def _first_of(messages: AsyncIterator[Any]) -> Any:
+async def _first_of(messages: AsyncIterable[Any]) -> Any:
     """The first message of a client stream; one that never comes is not waited for, so that it holds no thread."""
     try:
         async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
-            return await anext(messages, None)
+            return await anext(aiter(messages), None)
     except TimeoutError:
         raise CallDeadlineExceeded from None
 
 
-async def _chained(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _chained(first: Any, rest: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """The whole stream again: gRPC's iterator goes on where `_first_of` has left it."""
     yield first
     async for message in rest:
         yield readable(message)

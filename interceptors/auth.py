@@ -1,6 +1,5 @@
 """Stage `auth`: who calls. The token says who; what they may do is the grant's to say."""
 
-import hashlib
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from interceptors.service_token import ServiceTokens
 from interceptors.stages import Stage
 from services.kernel.errors import Unauthenticated
 from services.kernel.feed import ApiKeyRevoked, Feed, Invalidation, SessionRevoked, UserSessionsRevoked
+from services.kernel.secrets import hash_token
 
 ISSUER = "plinth"
 AUDIENCE = "plinth"
@@ -107,12 +107,12 @@ class Auth(Stage):
         return self._by_api_key(token) if token.startswith(API_KEY_PREFIX) else self._by_jwt(token)
 
     def _by_api_key(self, secret: str) -> Identity:
-        digest = hashlib.sha256(secret.encode()).digest()
+        digest = hash_token(secret)
         state = _alive(self._live_api_keys, digest, lambda: self._api_keys.find(secret))
         return Identity(user_id=state.user_id, api_key=state)
 
     def _by_jwt(self, token: str) -> Identity:
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hash_token(token)
         verified = self._verified.get(digest)
         if verified is None:
             verified = self._verify(token)

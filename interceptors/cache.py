@@ -27,12 +27,15 @@ class FeedCache(Generic[K, V]):
         self._lock = threading.Lock()
         feed.subscribe(self._invalidate)
 
+    def known(self, key: K) -> V | None:
+        """What was found of `key` and still counts; None where that is nothing."""
+        value = self._entries.get(key)
+        return value if value is not None and self._feed.healthy() else None
+
     def get(self, key: K, find: Callable[[], V | None]) -> V | None:
         """What is known of `key`, or else what `find` finds now; None where there is nothing."""
-        value = self._entries.get(key)
-        if value is not None and self._feed.healthy():
-            return value
-        return self.refresh(key, find)
+        value = self.known(key)
+        return self.refresh(key, find) if value is None else value
 
     def refresh(self, key: K, find: Callable[[], V | None]) -> V | None:
         """What `find` finds now: asked before any refusal."""

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+import grpc
 from google.protobuf.message import Message
 
 from interceptors.policy import MethodPolicy
 from interceptors.ports import ApiKeyState
 from services.kernel.caller import Caller, Grant
+
+# The names of google.rpc.Code's numbers.
+CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+# Time to send an answer.
+_ANSWER_SECONDS = 0.02
 
 
 class Context(Protocol):
@@ -57,9 +64,9 @@ class Call:
         "identity",
         "metadata",
         "policy",
+        "reason",
         "request",
         "request_id",
-        "seconds",
         "source",
         "started",
         "status",
@@ -78,11 +85,12 @@ class Call:
         }
         self.started = time.perf_counter()
         remaining = context.time_remaining()
-        limits = [seconds for seconds in (policy.timeout, remaining) if seconds is not None]
+        # The work ends a little before the client gives up, so that it hears why.
+        patience = None if remaining is None else remaining - min(_ANSWER_SECONDS, remaining / 10)
+        limits = [seconds for seconds in (policy.timeout, patience) if seconds is not None]
         self.deadline = time.monotonic() + min(limits) if limits else None
         self.entered = 0
         self.answering = False  # a stream has begun to answer: its headers have gone
-        self.seconds = 0.0
         self.identity = NOBODY
         self._principal = ""
         self.workspace_id: UUID | None = None
@@ -94,6 +102,7 @@ class Call:
         self.traceparent = ""
         self.error: BaseException | None = None
         self.code = 0
+        self.reason = ""
         self.status: Any = None  # google.rpc.Status, whose module has no types
         self.extras: dict[str, Any] = {}  # what a stage keeps between enter and leave, under its own name
 

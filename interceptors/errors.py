@@ -64,7 +64,7 @@ class Errors(Stage):
                 cause=_cause(call.error),
             )
         call.code = call.status.code
-        call.extras["reason"] = reason
+        call.reason = reason
 
 
 def status_of(error: BaseException) -> tuple[status_pb2.Status, str]:

@@ -9,16 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 
-import grpc
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from interceptors.call import Call
+from interceptors.call import CODE_NAMES, Call
 from interceptors.stages import Stage
 
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 _LABELS = ("service", "method", "code")
-_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class _Series:
@@ -44,7 +42,7 @@ class Metrics(Stage, Collector):
 
     def leave(self, call: Call) -> None:
         """One more done."""
-        call.seconds = time.perf_counter() - call.started
+        seconds = time.perf_counter() - call.started
         counts = self._counts()
         counts[1] += 1
         key = (call.policy.service, call.policy.method, call.code)
@@ -52,8 +50,8 @@ class Metrics(Stage, Collector):
         series = table.get(key)
         if series is None:
             series = table[key] = _Series()
-        series.buckets[bisect.bisect_left(_BOUNDS, call.seconds)] += 1
-        series.total += call.seconds
+        series.buckets[bisect.bisect_left(_BOUNDS, seconds)] += 1
+        series.total += seconds
 
     def collect(self) -> Iterator[Metric]:
         """For Prometheus: the sum over all threads."""
@@ -71,7 +69,7 @@ class Metrics(Stage, Collector):
             for bound, count in zip((*map(str, _BOUNDS), "+Inf"), series.buckets, strict=True):
                 running += count
                 buckets.append((bound, float(running)))
-            family.add_metric((service, method, _CODE_NAMES[code]), buckets, series.total)
+            family.add_metric((service, method, CODE_NAMES[code]), buckets, series.total)
         yield family
         under_way = sum(begun - done for begun, done in list(self._begun))
         yield GaugeMetricFamily("plinth_rpc_in_flight", "RPCs under way.", value=under_way)

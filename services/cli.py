@@ -43,8 +43,8 @@ def up(
     logs: Annotated[bool, typer.Option(help="Show the processes' logs here too.")] = False,
 ) -> None:
     """Run the whole mesh: database, migrations, servers, streams, edge. Ctrl-C drains and stops it."""
+    from services.kernel import migrations
     from services.kernel.config import load_settings
-    from services.kernel.migrations import migrate as migrate_database
     from services.mesh.console import ConsoleReport
     from services.mesh.supervisor import Mesh, MeshOptions
 
@@ -61,10 +61,7 @@ def up(
         follow_logs=logs,
     )
 
-    def bring_up_to_date(database_url: str) -> None:
-        migrate_database(database_url)
-
-    Mesh(options, bring_up_to_date, ConsoleReport()).run()
+    Mesh(options, migrations.migrate, ConsoleReport()).run()
 
 
 @app.command()

@@ -41,7 +41,7 @@ class Server:
         settings = runtime.settings
         self._settings = settings
         self._admission = mesh.stages.admission
-        self._introspection = Introspection(reflected_services())
+        self._introspection = Introspection(reflected_services(mesh.policies))
         self._server = grpc.server(
             StampingPool(settings.threads, thread_name_prefix="plinth-call"),
             interceptors=[Chain(mesh.policies, mesh.stages.in_order())],
@@ -50,7 +50,7 @@ class Server:
         mesh.register(self._server)
         self._introspection.add_health(self._server)
         self._introspection.add_reflection(self._server)
-        self.port = _bind(self._server, address)
+        self.port = bind(self._server, address)
         self._names = ["", *mesh.service_names]
 
     def start(self) -> None:
@@ -66,7 +66,8 @@ class Server:
         self._server.stop(self._settings.drain_seconds).wait()
 
 
-def _bind(server: grpc.Server, address: str) -> int:
+def bind(server: grpc.Server | grpc.aio.Server, address: str) -> int:
+    """Listen at the address; the port. Raises ConfigError."""
     try:
         return server.add_insecure_port(address)
     except RuntimeError:

@@ -10,9 +10,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from interceptors.aio import AioChain
 from services.gauges import LoopLag
-from services.kernel.config import ConfigError, Settings
+from services.kernel.config import Settings
 from services.runtime import open_runtime
-from services.serve import server_options, start_metrics
+from services.serve import bind, server_options, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
 _LAG_SECONDS = 1.0
@@ -59,10 +59,7 @@ async def _serve(mesh: Mesh, settings: Settings, address: str, clock: _LoopClock
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # types-grpcio leaves it out
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     mesh.register_watches(server, stopping)
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        raise ConfigError(f"{address} cannot be bound: is another process listening there?") from None
+    port = bind(server, address)
     await server.start()
     beside = [asyncio.create_task(chain.watch_access()), asyncio.create_task(clock.run())]
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)

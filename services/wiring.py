@@ -44,9 +44,8 @@ def all_policies() -> PolicyTable:
     return PolicyTable.of(descriptor_pool.Default(), [name for domain in DOMAINS for name in service_names(domain)])
 
 
-def reflected_services() -> list[str]:
+def reflected_services(policies: PolicyTable) -> list[str]:
     """What reflection tells of: every service that somebody outside may call."""
-    policies = all_policies()
     public = {policy.service for policy in policies.values() if policy.access is not Access.INTERNAL}
     return [*sorted(public), reflection.SERVICE_NAME]
 

@@ -53,6 +53,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         folder.cleanup()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each group on one worker: xdist 3.8 writes the group into `_nodeid`, which pytest 9.2 no longer reads."""
+    for item in items:
+        grouped = vars(item).get("_nodeid")
+        if grouped is not None and hasattr(item, "_id"):
+            item._id = type(item._id).parse(grouped)
+
+
 @pytest.fixture(scope="session")
 def owner_url() -> str:
     """The run's database, as its owner: past every policy, to look at what is really there."""

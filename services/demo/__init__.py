@@ -19,10 +19,7 @@ def run(*, ephemeral: bool, url: str, data_dir: Path) -> int:
         database_url = load_settings().database_url or EmbeddedPostgres(data_dir / "postgres").url(APP_LOGIN)
         return _tell(url, database_url, data_dir)
 
-    def bring_up_to_date(owner_url: str) -> None:
-        migrate(owner_url)
-
-    with Mesh.ephemeral(bring_up_to_date, ConsoleReport()) as mesh:
+    with Mesh.ephemeral(migrate, ConsoleReport()) as mesh:
         return _tell(mesh.edge_url, mesh.database_url, mesh.options.data_dir)
 
 

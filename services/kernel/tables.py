@@ -1,6 +1,6 @@
 """Tables of the schema `kernel`: what every domain appends to in its own commits."""
 
-from sqlalchemy import BigInteger, Column, Identity, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
 
 metadata = MetaData(schema="kernel")
@@ -63,7 +63,7 @@ idempotency = Table(
     Column("workspace_id", UUID, primary_key=True),
     Column("method", Text, primary_key=True),
     Column("request_id", Text, primary_key=True),
-    Column("owner", Text, nullable=False, server_default="current_user"),
+    Column("owner", Text, nullable=False, server_default=FetchedValue()),
     Column("payload_hash", LargeBinary, nullable=False),
     Column("answer", LargeBinary),
     Column("create_time", _TIME, nullable=False),

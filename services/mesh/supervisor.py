@@ -42,7 +42,7 @@ class Mesh:
     all the others (see `spawn`), and the next start works on the same data.
     """
 
-    def __init__(self, options: MeshOptions, migrate: Callable[[str], None], report: Report | None = None) -> None:
+    def __init__(self, options: MeshOptions, migrate: Callable[[str], object], report: Report | None = None) -> None:
         self.options = replace(options, data_dir=options.data_dir.expanduser().absolute())
         self.database_url = options.database_url
         self.migrate_database_url = options.migrate_database_url or options.database_url
@@ -66,7 +66,7 @@ class Mesh:
         self._postgres_since = 0.0
 
     @classmethod
-    def ephemeral(cls, migrate: Callable[[str], None], report: Report | None = None, **options: Any) -> Self:
+    def ephemeral(cls, migrate: Callable[[str], object], report: Report | None = None, **options: Any) -> Self:
         """A mesh on free ports and a temporary data directory, which `stop` removes; `options` as of MeshOptions."""
         scratch = Path(tempfile.mkdtemp(prefix="plinth-"))
         # Any: the dataclass is what says which options there are.

@@ -189,15 +189,18 @@ def audit_filter_from_proto(
     )
 
 
-def optional_time(message: Message, field: str) -> datetime | None:
-    """The moment in a field, aware, in UTC; None where it is not set. Raises FieldsInvalid."""
+def optional_time(message: Message, field: str, *, inside: str = "") -> datetime | None:
+    """The moment in a field, aware, in UTC; None where it is not set. Raises FieldsInvalid.
+
+    `inside` is the path of `message` in the request, e.g. `invite.`, for the field to be blamed by its own.
+    """
     if not message.HasField(field):
         return None
     value: Timestamp = getattr(message, field)
     try:
         return value.ToDatetime(UTC)
     except (ValueError, OverflowError):
-        raise FieldsInvalid(FieldViolation(field, "is not a valid moment")) from None
+        raise FieldsInvalid(FieldViolation(inside + field, "is not a valid moment")) from None
 
 
 def masked_text(message: Message, mask: FieldMask, field: str) -> str | None:

@@ -158,7 +158,7 @@ class InviteServicer(invite_service_pb2_grpc.InviteServiceServicer):
             workspace_in(request.parent, field="parent"),
             wanted.email,
             wanted.role,
-            convert.optional_time(wanted, "expire_time"),
+            convert.optional_time(wanted, "expire_time", inside="invite."),
         )
         return invite_service_pb2.CreateInviteResponse(invite=convert.invite_to_proto(invite, self._clock.now()))
 

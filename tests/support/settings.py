@@ -1,7 +1,6 @@
 """Settings for servers under test."""
 
 import base64
-from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr

@@ -13,8 +13,6 @@ _THROTTLES_KEPT = timedelta(days=3)
 _LINKS_KEPT = timedelta(days=1)
 # Ended sessions stay for a while: their users may want to know what became of them.
 _SESSIONS_KEPT = timedelta(days=90)
-
-
 _BATCH = 500
 
 

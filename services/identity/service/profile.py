@@ -4,10 +4,11 @@ from plinth.identity.v1 import events_pb2
 from plinth.tenancy.v1 import member_service_pb2, member_service_pb2_grpc
 from services.identity.errors import SignInRequired
 from services.identity.model.personal_data import PersonalData
-from services.identity.model.sessions import RECENT, OwnSession
+from services.identity.model.sessions import RECENT, OwnSession, RevokeReason
 from services.identity.model.users import User
 from services.identity.repository import IdentityRepositories
 from services.identity.service.callers import calling_session
+from services.identity.service.ending import wire_reason
 from services.identity.service.mails import Mails
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -89,7 +90,7 @@ class Profile:
             user = _own(uow, lock=True)
             now = self._clock.now()
             for key in uow.repo.api_keys.revoke_by_creator(user.id, now):
-                reason = events_pb2.REVOKE_REASON_USER_DELETED
+                reason = wire_reason(RevokeReason.USER_DELETED)
                 uow.emit(
                     key.name,
                     events_pb2.ApiKeyRevoked(api_key=key.name, reason=reason),

@@ -72,7 +72,7 @@ class InviteRepository:
         """The invite."""
         return self._session.first(_GET, _invite, workspace=workspace_id, invite=invite_id)
 
-    def find_by_token(self, token_hash: bytes) -> Invite | None:
+    def get_by_token(self, token_hash: bytes) -> Invite | None:
         """The invite that a token opens, wherever it is: for a system session."""
         return self._session.first(_BY_TOKEN, _invite, token_hash=token_hash)
 

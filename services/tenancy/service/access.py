@@ -21,8 +21,8 @@ class AccessService:
 
     def grant(self, workspace_id: UUID, user_id: UUID) -> Grant | None:
         """What the user may do in the workspace now; None where they have no business."""
-        with self._units(workspace_id) as unit:
-            membership = unit.repo.members.membership(workspace_id, user_id, self._catalogue)
+        with self._units(workspace_id) as uow:
+            membership = uow.repo.members.membership(workspace_id, user_id, self._catalogue)
         return membership.grant(self._clock.now()) if membership is not None else None
 
     def test(self, permissions: Sequence[str]) -> list[str]:
@@ -34,9 +34,9 @@ class AccessService:
         """The chain that grants or denies it to a member, by default to the caller. Raises ResourceNotFound."""
         caller = current_caller()
         user_id = user_id_in(workspace_id, member_name, field="member") if member_name else caller.require_user()
-        with self._units() as unit:
-            member = unit.repo.members.get(workspace_id, user_id)
-            role = role_of(unit, self._catalogue, workspace_id, member.role) if member is not None else None
+        with self._units() as uow:
+            member = uow.repo.members.get(workspace_id, user_id)
+            role = role_of(uow, self._catalogue, workspace_id, member.role) if member is not None else None
         if member_name:
             subject = Subject(workspace_id, user_id, role)
         else:

@@ -23,8 +23,8 @@ class AuditService:
         """A page of events, newest first, and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListAuditEvents", str(workspace_id), *wanted.key)
         after = UUID(str(page.after[0])) if page.after else None
-        with self._units() as unit:
-            found = unit.repo.audit.list_newest(workspace_id, wanted, after, page.size + 1)
+        with self._units() as uow:
+            found = uow.repo.audit.list_newest(workspace_id, wanted, after, page.size + 1)
         if len(found) <= page.size:
             return found, ""
         shown = found[: page.size]
@@ -37,8 +37,8 @@ class AuditService:
         """
         after: UUID | None = None
         while True:
-            with self._units() as unit:
-                found = unit.repo.audit.list_newest(workspace_id, wanted, after, _CHUNK)
+            with self._units() as uow:
+                found = uow.repo.audit.list_newest(workspace_id, wanted, after, _CHUNK)
             yield found
             if len(found) < _CHUNK:
                 return

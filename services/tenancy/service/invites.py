@@ -18,7 +18,7 @@ from services.tenancy.model.names import INVITE, MEMBER
 from services.tenancy.model.roles import MEMBERS_INVITE, Catalogue, role_id_in
 from services.tenancy.model.workspaces import Member, Person, Workspace
 from services.tenancy.service.authority import (
-    TenancyUnit,
+    TenancyUnitOfWork,
     TenancyUnits,
     held_by_caller,
     held_by_user,
@@ -62,24 +62,24 @@ class InviteService:
         inviter = self._people.get(invite.inviter_id)
         invited = self._people.with_email(email)
         token = new_token()
-        with self._units() as unit:
-            workspace = lock_living(unit, workspace_id)
-            self._check_role(unit, invite, now)
-            if invited is not None and unit.repo.members.get(workspace_id, invited.user_id) is not None:
+        with self._units() as uow:
+            workspace = lock_living(uow, workspace_id)
+            self._check_role(uow, invite, now)
+            if invited is not None and uow.repo.members.get(workspace_id, invited.user_id) is not None:
                 raise MemberExists(MEMBER.format(workspace=workspace_id, member=invited.user_id))
-            self._make_room(unit, invite, now)
-            unit.repo.invites.add(invite, hash_token(token))
+            self._make_room(uow, invite, now)
+            uow.repo.invites.add(invite, hash_token(token))
             event = events_pb2.InviteCreated(invite=invite.name, role=invite.role_name)
             event.expire_time.FromDatetime(invite.expire_time)
-            unit.emit(invite.name, event)
-            unit.mail(self._letter(invite, workspace, inviter, token))
-            unit.commit()
+            uow.emit(invite.name, event)
+            uow.mail(self._letter(invite, workspace, inviter, token))
+            uow.commit()
         return invite
 
     def get(self, workspace_id: UUID, invite_id: UUID) -> Invite:
         """An invite. Raises ResourceNotFound."""
-        with self._units() as unit:
-            return _invite(unit, workspace_id, invite_id)
+        with self._units() as uow:
+            return _invite(uow, workspace_id, invite_id)
 
     def list_invites(
         self, workspace_id: UUID, state: InviteState | None, page_size: int, page_token: str
@@ -87,8 +87,8 @@ class InviteService:
         """A page of invites in a state (None: in any), and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListInvites", str(workspace_id), state or "")
         after = UUID(str(page.after[0])) if page.after else None
-        with self._units() as unit:
-            found = unit.repo.invites.list_newest(workspace_id, state, after, page.size + 1, self._clock.now())
+        with self._units() as uow:
+            found = uow.repo.invites.list_newest(workspace_id, state, after, page.size + 1, self._clock.now())
         if len(found) <= page.size:
             return found, ""
         shown = found[: page.size]
@@ -102,30 +102,30 @@ class InviteService:
         now = self._clock.now()
         inviter = self._people.get(current_caller().require_user())
         token = new_token()
-        with self._units() as unit:
-            workspace = lock_living(unit, workspace_id)
-            before = _invite(unit, workspace_id, invite_id)
+        with self._units() as uow:
+            workspace = lock_living(uow, workspace_id)
+            before = _invite(uow, workspace_id, invite_id)
             after = before.resent(inviter.user_id, now)
-            self._check_role(unit, after, now)
-            self._make_room(unit, after, now)
-            unit.repo.invites.renew(after, hash_token(token))
+            self._check_role(uow, after, now)
+            self._make_room(uow, after, now)
+            uow.repo.invites.renew(after, hash_token(token))
             event = events_pb2.InviteResent(invite=after.name)
             event.expire_time.FromDatetime(after.expire_time)
-            unit.emit(after.name, event)
-            unit.mail(self._letter(after, workspace, inviter, token))
-            unit.commit()
+            uow.emit(after.name, event)
+            uow.mail(self._letter(after, workspace, inviter, token))
+            uow.commit()
         return after
 
     def revoke(self, workspace_id: UUID, invite_id: UUID) -> Invite:
         """The invite, taken back. Raises ResourceNotFound or InviteClosed."""
-        with self._units() as unit:
-            lock_living(unit, workspace_id)
-            before = _invite(unit, workspace_id, invite_id)
+        with self._units() as uow:
+            lock_living(uow, workspace_id)
+            before = _invite(uow, workspace_id, invite_id)
             after = before.revoked(self._clock.now())
             if after is not before:
-                unit.repo.invites.save(after)
-                unit.emit(after.name, events_pb2.InviteRevoked(invite=after.name))
-                unit.commit()
+                uow.repo.invites.save(after)
+                uow.emit(after.name, events_pb2.InviteRevoked(invite=after.name))
+                uow.commit()
         return after
 
     def accept(self, token: str) -> tuple[Workspace, Member, Person]:
@@ -136,72 +136,72 @@ class InviteService:
         """
         person, known = self._find(token)
         now = self._clock.now()
-        with self._units(known.workspace_id) as unit:
+        with self._units(known.workspace_id) as uow:
             # No name of the workspace to who is not in it yet: a deleted one is an unknown invite.
-            workspace = unit.repo.workspaces.lock(known.workspace_id)
-            before = unit.repo.invites.lock_by_token(known, hash_token(token))
+            workspace = uow.repo.workspaces.lock(known.workspace_id)
+            before = uow.repo.invites.lock_by_token(known, hash_token(token))
             if workspace is None or workspace.deleted or before is None:
                 raise InviteNotFound
-            member = unit.repo.members.get(workspace.workspace_id, person.user_id)
+            member = uow.repo.members.get(workspace.workspace_id, person.user_id)
             if member is None:
                 after = before.accepted(now)
-                member = self._join(unit, after, person, now)
+                member = self._join(uow, after, person, now)
             elif before.state_at(now) is InviteState.PENDING:
                 after = before.accepted(now)
             else:
                 return workspace, member, person
-            unit.repo.invites.save(after)
-            unit.emit(after.name, events_pb2.InviteAccepted(invite=after.name, member=member.name))
-            unit.commit()
+            uow.repo.invites.save(after)
+            uow.emit(after.name, events_pb2.InviteAccepted(invite=after.name, member=member.name))
+            uow.commit()
         return workspace, member, person
 
     def decline(self, token: str) -> None:
         """Say no. Raises as `accept` does, but for what concerns joining."""
         _, known = self._find(token)
-        with self._units(known.workspace_id) as unit:
-            workspace = unit.repo.workspaces.lock(known.workspace_id)
-            before = unit.repo.invites.lock_by_token(known, hash_token(token))
+        with self._units(known.workspace_id) as uow:
+            workspace = uow.repo.workspaces.lock(known.workspace_id)
+            before = uow.repo.invites.lock_by_token(known, hash_token(token))
             if workspace is None or workspace.deleted or before is None:
                 raise InviteNotFound
             after = before.declined(self._clock.now())
             if after is not before:
-                unit.repo.invites.save(after)
-                unit.emit(after.name, events_pb2.InviteDeclined(invite=after.name))
-                unit.commit()
+                uow.repo.invites.save(after)
+                uow.emit(after.name, events_pb2.InviteDeclined(invite=after.name))
+                uow.commit()
 
     def _find(self, token: str) -> tuple[Person, Invite]:
         """The caller, and the invite that the token opens for them."""
         person = self._people.verified(current_caller().require_user())
-        with self._units.system() as unit:
-            invite = unit.repo.invites.find_by_token(hash_token(token))
+        with self._units.system() as uow:
+            invite = uow.repo.invites.get_by_token(hash_token(token))
         if invite is None or not person.has_email(invite.email):
             raise InviteNotFound
         return person, invite
 
-    def _join(self, unit: TenancyUnit, invite: Invite, person: Person, now: datetime) -> Member:
+    def _join(self, uow: TenancyUnitOfWork, invite: Invite, person: Person, now: datetime) -> Member:
         """The role is measured against what the inviter may do today, not on the day of the invite."""
-        held = held_by_user(unit, self._catalogue, invite.workspace_id, invite.inviter_id, now)
-        role = role_of(unit, self._catalogue, invite.workspace_id, invite.role)
+        held = held_by_user(uow, self._catalogue, invite.workspace_id, invite.inviter_id, now)
+        role = role_of(uow, self._catalogue, invite.workspace_id, invite.role)
         if MEMBERS_INVITE not in held or not role.permissions <= held:
             raise InviterLacksRole(invite.name)
         member = Member(invite.workspace_id, person.user_id, invite.role, 1, now, now)
-        unit.repo.members.add(member)
-        unit.emit(member.name, events_pb2.MemberAdded(member=member.name, role=member.role_name, invite=invite.name))
-        unit.invalidate(GrantChanged(member.workspace_id, member.user_id))
+        uow.repo.members.add(member)
+        uow.emit(member.name, events_pb2.MemberAdded(member=member.name, role=member.role_name, invite=invite.name))
+        uow.invalidate(GrantChanged(member.workspace_id, member.user_id))
         return member
 
-    def _check_role(self, unit: TenancyUnit, invite: Invite, now: datetime) -> None:
-        held = held_by_caller(unit, self._catalogue, invite.workspace_id, now)
-        role_of(unit, self._catalogue, invite.workspace_id, invite.role).require_within(held)
+    def _check_role(self, uow: TenancyUnitOfWork, invite: Invite, now: datetime) -> None:
+        held = held_by_caller(uow, self._catalogue, invite.workspace_id, now)
+        role_of(uow, self._catalogue, invite.workspace_id, invite.role).require_within(held)
 
-    def _make_room(self, unit: TenancyUnit, invite: Invite, now: datetime) -> None:
+    def _make_room(self, uow: TenancyUnitOfWork, invite: Invite, now: datetime) -> None:
         """An address has one pending invite: another one is in the way, unless its time has run out."""
-        other = unit.repo.invites.pending_for(invite.workspace_id, invite.email)
+        other = uow.repo.invites.pending_for(invite.workspace_id, invite.email)
         if other is None or other.invite_id == invite.invite_id:
             return
         if other.state_at(now) is InviteState.PENDING:
             raise InvitePending(other.name)
-        unit.repo.invites.save(other.expired(now))
+        uow.repo.invites.save(other.expired(now))
 
     def _letter(self, invite: Invite, workspace: Workspace, inviter: Person, token: str) -> Mail:
         who = _one_line(inviter.display_name) or "Somebody"
@@ -216,8 +216,8 @@ class InviteService:
         return Mail(invite.email, f"Invitation to {where}", text, "invite")
 
 
-def _invite(unit: TenancyUnit, workspace_id: UUID, invite_id: UUID) -> Invite:
-    invite = unit.repo.invites.get(workspace_id, invite_id)
+def _invite(uow: TenancyUnitOfWork, workspace_id: UUID, invite_id: UUID) -> Invite:
+    invite = uow.repo.invites.get(workspace_id, invite_id)
     if invite is None:
         raise ResourceNotFound(INVITE.format(workspace=workspace_id, invite=invite_id))
     return invite

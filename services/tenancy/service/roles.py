@@ -11,7 +11,7 @@ from services.kernel.ids import new_id
 from services.kernel.paging import Pager
 from services.tenancy.errors import RoleInUse, RoleLimitReached
 from services.tenancy.model.roles import BUILT_IN, MAX_CUSTOM_ROLES, Catalogue, Role, RolePatch
-from services.tenancy.service.authority import TenancyUnit, TenancyUnits, held_by_caller, lock_living, role_of
+from services.tenancy.service.authority import TenancyUnitOfWork, TenancyUnits, held_by_caller, lock_living, role_of
 
 
 class RoleService:
@@ -28,23 +28,23 @@ class RoleService:
         now = self._clock.now()
         role = Role(workspace_id, str(new_id()), display_name, description, permissions, 1, now, now)
         self._catalogue.check(permissions)
-        with self._units() as unit:
-            lock_living(unit, workspace_id)
-            role.require_within(held_by_caller(unit, self._catalogue, workspace_id, now))
-            if unit.repo.roles.count(workspace_id) >= MAX_CUSTOM_ROLES:
+        with self._units() as uow:
+            lock_living(uow, workspace_id)
+            role.require_within(held_by_caller(uow, self._catalogue, workspace_id, now))
+            if uow.repo.roles.count(workspace_id) >= MAX_CUSTOM_ROLES:
                 raise RoleLimitReached(MAX_CUSTOM_ROLES)
-            unit.repo.roles.add(role)
-            unit.emit(
+            uow.repo.roles.add(role)
+            uow.emit(
                 role.name,
                 events_pb2.RoleCreated(role=role.name, display_name=display_name, permissions=sorted(permissions)),
             )
-            unit.commit()
+            uow.commit()
         return role
 
     def get(self, workspace_id: UUID, role_id: str) -> Role:
         """A role, built-in or custom. Raises ResourceNotFound."""
-        with self._units() as unit:
-            return role_of(unit, self._catalogue, workspace_id, role_id)
+        with self._units() as uow:
+            return role_of(uow, self._catalogue, workspace_id, role_id)
 
     def list_roles(self, workspace_id: UUID, page_size: int, page_token: str) -> tuple[list[Role], str]:
         """A page of roles, the built-in ones first, and the token of the next. Raises PageTokenInvalid."""
@@ -56,8 +56,8 @@ class RoleService:
             last_custom = None
         else:
             found, last_custom = [], UUID(after)
-        with self._units() as unit:
-            found += unit.repo.roles.list_by_id(workspace_id, last_custom, max(page.size + 1 - len(found), 0))
+        with self._units() as uow:
+            found += uow.repo.roles.list_by_id(workspace_id, last_custom, max(page.size + 1 - len(found), 0))
         if len(found) <= page.size:
             return found, ""
         shown = found[: page.size]
@@ -73,40 +73,40 @@ class RoleService:
         if patch.permissions is not None:
             self._catalogue.check(patch.permissions)
         now = self._clock.now()
-        with self._units() as unit:
-            before = self._changeable(unit, workspace_id, role_id, etag)
+        with self._units() as uow:
+            before = self._changeable(uow, workspace_id, role_id, etag)
             after = before.changed(patch, now)
             if after is not before:
-                held = held_by_caller(unit, self._catalogue, workspace_id, now)
+                held = held_by_caller(uow, self._catalogue, workspace_id, now)
                 before.require_within(held)
                 after.require_within(held)
-                unit.repo.roles.save(after)
-                unit.emit(
+                uow.repo.roles.save(after)
+                uow.emit(
                     after.name,
                     events_pb2.RoleUpdated(
                         role=after.name, display_name=after.display_name, permissions=sorted(after.permissions)
                     ),
                 )
-                unit.invalidate(GrantChanged(workspace_id))
-                unit.commit()
+                uow.invalidate(GrantChanged(workspace_id))
+                uow.commit()
         return after
 
     def delete(self, workspace_id: UUID, role_id: str, etag: str) -> None:
         """Delete a role that nobody has. Raises as `update`, and RoleInUse."""
         now = self._clock.now()
-        with self._units() as unit:
-            role = self._changeable(unit, workspace_id, role_id, etag)
-            role.require_within(held_by_caller(unit, self._catalogue, workspace_id, now))
-            unit.repo.invites.expire_with_role(workspace_id, UUID(role.role_id), now)
-            if unit.repo.roles.in_use(role):
+        with self._units() as uow:
+            role = self._changeable(uow, workspace_id, role_id, etag)
+            role.require_within(held_by_caller(uow, self._catalogue, workspace_id, now))
+            uow.repo.invites.expire_with_role(workspace_id, UUID(role.role_id), now)
+            if uow.repo.roles.in_use(role):
                 raise RoleInUse(role.name)
-            unit.repo.roles.remove(role)
-            unit.emit(role.name, events_pb2.RoleDeleted(role=role.name))
-            unit.commit()
+            uow.repo.roles.remove(role)
+            uow.emit(role.name, events_pb2.RoleDeleted(role=role.name))
+            uow.commit()
 
-    def _changeable(self, unit: TenancyUnit, workspace_id: UUID, role_id: str, etag: str) -> Role:
-        lock_living(unit, workspace_id)
-        role = role_of(unit, self._catalogue, workspace_id, role_id)
+    def _changeable(self, uow: TenancyUnitOfWork, workspace_id: UUID, role_id: str, etag: str) -> Role:
+        lock_living(uow, workspace_id)
+        role = role_of(uow, self._catalogue, workspace_id, role_id)
         role.require_custom()
         check_etag(etag, role.version, role.name)
         return role

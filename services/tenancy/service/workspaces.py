@@ -13,7 +13,7 @@ from services.kernel.names import WORKSPACE
 from services.kernel.paging import Pager
 from services.tenancy.model.roles import OWNER
 from services.tenancy.model.workspaces import Member, Workspace
-from services.tenancy.service.authority import TenancyUnit, TenancyUnits
+from services.tenancy.service.authority import TenancyUnitOfWork, TenancyUnits
 from services.tenancy.service.people import People
 
 
@@ -32,13 +32,13 @@ class WorkspaceService:
         now = self._clock.now()
         workspace = Workspace(new_id(), display_name, 1, now, now)
         member = Member(workspace.workspace_id, owner.user_id, OWNER, 1, now, now)
-        with self._units(workspace.workspace_id) as unit:
-            unit.repo.workspaces.add(workspace)
-            unit.repo.members.add(member)
-            unit.emit(workspace.name, events_pb2.WorkspaceCreated(workspace=workspace.name, display_name=display_name))
-            unit.emit(member.name, events_pb2.MemberAdded(member=member.name, role=member.role_name))
-            unit.invalidate(GrantChanged(workspace.workspace_id, owner.user_id))
-            unit.commit()
+        with self._units(workspace.workspace_id) as uow:
+            uow.repo.workspaces.add(workspace)
+            uow.repo.members.add(member)
+            uow.emit(workspace.name, events_pb2.WorkspaceCreated(workspace=workspace.name, display_name=display_name))
+            uow.emit(member.name, events_pb2.MemberAdded(member=member.name, role=member.role_name))
+            uow.invalidate(GrantChanged(workspace.workspace_id, owner.user_id))
+            uow.commit()
         return workspace
 
     def list_mine(self, page_size: int, page_token: str, *, show_deleted: bool) -> tuple[list[Workspace], str]:
@@ -46,8 +46,8 @@ class WorkspaceService:
         user_id = current_caller().require_user()
         page = self._pager.page(page_token, page_size, "ListWorkspaces", str(user_id), str(show_deleted))
         after = UUID(str(page.after[0])) if page.after else None
-        with self._units.user() as unit:
-            rows = unit.repo.workspaces
+        with self._units.user() as uow:
+            rows = uow.repo.workspaces
             if show_deleted:
                 found = rows.list_by_member_with_deleted(user_id, after, page.size + 1, self._clock.now())
             else:
@@ -59,8 +59,8 @@ class WorkspaceService:
 
     def get(self, workspace_id: UUID) -> Workspace:
         """The workspace, deleted or not: the grant has decided who sees it. Raises ResourceNotFound."""
-        with self._units() as unit:
-            workspace = unit.repo.workspaces.get(workspace_id)
+        with self._units() as uow:
+            workspace = uow.repo.workspaces.get(workspace_id)
         if workspace is None or workspace.gone(self._clock.now()):
             raise ResourceNotFound(WORKSPACE.format(workspace=workspace_id))
         return workspace
@@ -69,48 +69,46 @@ class WorkspaceService:
         """The workspace under another name. Raises ResourceNotFound, EtagRequired, EtagMismatch or FieldsInvalid."""
         if display_name == "":
             raise FieldsInvalid(FieldViolation("workspace.display_name", "must not be empty"))
-        with self._units() as unit:
-            before = self._locked(unit, workspace_id, etag)
+        with self._units() as uow:
+            before = self._locked(uow, workspace_id, etag)
             if before.deleted:
                 raise ResourceNotFound(before.name)
             after = before if display_name is None else before.renamed(display_name, self._clock.now())
             if after is not before:
-                unit.repo.workspaces.save(after)
-                unit.emit(
-                    after.name, events_pb2.WorkspaceUpdated(workspace=after.name, display_name=after.display_name)
-                )
-                unit.commit()
+                uow.repo.workspaces.save(after)
+                uow.emit(after.name, events_pb2.WorkspaceUpdated(workspace=after.name, display_name=after.display_name))
+                uow.commit()
         return after
 
     def delete(self, workspace_id: UUID, etag: str) -> Workspace:
         """The workspace, closed to its members from now on. Raises ResourceNotFound, EtagRequired or EtagMismatch."""
-        with self._units() as unit:
-            before = self._locked(unit, workspace_id, etag)
+        with self._units() as uow:
+            before = self._locked(uow, workspace_id, etag)
             after = before.after_delete(self._clock.now())
             if after is not before:
                 event = events_pb2.WorkspaceDeleted(workspace=after.name)
                 if after.purge_time is not None:
                     event.purge_time.FromDatetime(after.purge_time)
-                unit.repo.workspaces.save(after)
-                unit.emit(after.name, event)
-                unit.invalidate(GrantChanged(workspace_id))
-                unit.commit()
+                uow.repo.workspaces.save(after)
+                uow.emit(after.name, event)
+                uow.invalidate(GrantChanged(workspace_id))
+                uow.commit()
         return after
 
     def undelete(self, workspace_id: UUID, etag: str) -> Workspace:
         """The workspace, open again. Raises ResourceNotFound, EtagRequired or EtagMismatch."""
-        with self._units() as unit:
-            before = self._locked(unit, workspace_id, etag)
+        with self._units() as uow:
+            before = self._locked(uow, workspace_id, etag)
             after = before.after_undelete(self._clock.now())
             if after is not before:
-                unit.repo.workspaces.save(after)
-                unit.emit(after.name, events_pb2.WorkspaceUndeleted(workspace=after.name))
-                unit.invalidate(GrantChanged(workspace_id))
-                unit.commit()
+                uow.repo.workspaces.save(after)
+                uow.emit(after.name, events_pb2.WorkspaceUndeleted(workspace=after.name))
+                uow.invalidate(GrantChanged(workspace_id))
+                uow.commit()
         return after
 
-    def _locked(self, unit: TenancyUnit, workspace_id: UUID, etag: str) -> Workspace:
-        workspace = unit.repo.workspaces.lock(workspace_id)
+    def _locked(self, uow: TenancyUnitOfWork, workspace_id: UUID, etag: str) -> Workspace:
+        workspace = uow.repo.workspaces.lock(workspace_id)
         if workspace is None or workspace.gone(self._clock.now()):
             raise ResourceNotFound(WORKSPACE.format(workspace=workspace_id))
         check_etag(etag, workspace.version, workspace.name)

@@ -1,0 +1,129 @@
+"""Every list is paged alike (AIP-158): sizes are coerced, tokens are bound to their query and authorize nothing."""
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from interceptors.policy import MethodPolicy
+from services.kernel.paging import MAX_PAGE_SIZE
+from tests.contract.calls import METHODS, Outcome, name_of
+from tests.contract.factories import RESOURCES, Scene, new_scene
+from tests.contract.fields import Leaf, has_field, leaves
+from tests.contract.requests import Contract, Prepared
+
+LISTS = [policy for policy in METHODS if has_field(policy, "page_token")]
+_NOT_FILTERS = ("parent", "name", "page_size", "page_token")
+
+
+def _filters(policy: MethodPolicy) -> list[Leaf]:
+    return [leaf for leaf in leaves(policy) if leaf.field.name not in _NOT_FILTERS]
+
+
+FILTERED = [(policy, leaf) for policy in LISTS for leaf in _filters(policy)]
+
+
+def _id(value: object) -> str:
+    return value.name if isinstance(value, Leaf) else name_of(value)
+
+
+def _items(outcome: Outcome) -> list[Message]:
+    """The repeated resources of a list's answer."""
+    [field] = [field for field in outcome.response.DESCRIPTOR.fields if field.is_repeated]
+    return list(getattr(outcome.response, field.name))
+
+
+def _listing(policy: MethodPolicy, contract: Contract) -> Prepared:
+    """A call that has at least two items to list."""
+    scene = new_scene(contract.people)
+    for make in RESOURCES.values():
+        make(scene)
+        make(scene)
+    contract.people.workspace_of(scene.owner)
+    return contract.prepare(policy, scene)
+
+
+def _token(call: Prepared, contract: Contract) -> str:
+    """The token of the second page of pages of one."""
+    call.request.page_size = 1
+    outcome = contract.make(call)
+    assert len(_items(outcome)) == 1
+    assert outcome.response.next_page_token, "there is but one page: the factories should make more"
+    return str(outcome.response.next_page_token)
+
+
+@pytest.mark.parametrize("policy", LISTS, ids=name_of)
+def test_pages_of_one_show_what_one_page_shows(policy: MethodPolicy, contract: Contract) -> None:
+    call = _listing(policy, contract)
+    whole = _items(contract.make(call))
+    call.request.page_size = 1
+    shown: list[Message] = []
+    while True:
+        outcome = contract.make(call)
+        shown += _items(outcome)
+        call.request.page_token = outcome.response.next_page_token
+        if not call.request.page_token:
+            break
+    assert shown == whole
+    assert len(whole) > 1
+
+
+@pytest.mark.parametrize("policy", LISTS, ids=name_of)
+def test_a_size_above_the_most_is_coerced(policy: MethodPolicy, contract: Contract, home: Scene) -> None:
+    call = contract.prepare(policy, home)
+    call.request.page_size = MAX_PAGE_SIZE + 1
+    assert contract.make(call).answered
+
+
+@pytest.mark.parametrize("policy", LISTS, ids=name_of)
+def test_a_token_is_good_for_its_own_list_alone(policy: MethodPolicy, contract: Contract) -> None:
+    call = _listing(policy, contract)
+    token = _token(call, contract)
+    # The same list of another tenant, and other lists of this one.
+    _refused_with(token, contract.prepare(policy), contract)
+    for other in LISTS:
+        if other is not policy:
+            _refused_with(token, contract.prepare(other, call.scene), contract)
+
+
+@pytest.mark.parametrize(("policy", "leaf"), FILTERED, ids=_id)
+def test_a_token_is_good_for_its_own_filter_alone(policy: MethodPolicy, leaf: Leaf, contract: Contract) -> None:
+    call = _listing(policy, contract)
+    call.request.page_token = _token(call, contract)
+    leaf.write(call.request, _another(leaf, call.request))
+    _refused(contract.make(call))
+
+
+@pytest.mark.parametrize("policy", LISTS, ids=name_of)
+def test_a_token_that_was_tampered_with_is_refused(policy: MethodPolicy, contract: Contract) -> None:
+    call = _listing(policy, contract)
+    token = _token(call, contract)
+    for at in (0, len(token) // 2, len(token) - 2):
+        call.request.page_token = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        _refused(contract.make(call))
+
+
+def _another(leaf: Leaf, request: Any) -> Any:
+    """A valid value of a filter that is not set yet."""
+    match leaf.kind:
+        case "bool":
+            return not leaf.read(request)
+        case "enum" | "int":
+            return 1
+        case "google.protobuf.Timestamp":
+            return Timestamp(seconds=1)
+        case _:
+            return "users/x" if "/" in leaf.rules.string.pattern else "a.b"
+
+
+def _refused_with(token: str, call: Prepared, contract: Contract) -> None:
+    call.request.page_token = token
+    _refused(contract.make(call))
+
+
+def _refused(outcome: Outcome) -> None:
+    refusal = outcome.refusal
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"), refusal
+    assert refusal.fields == ["page_token"]

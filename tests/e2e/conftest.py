@@ -1,0 +1,106 @@
+"""Whole meshes of real processes behind a real Envoy. The tests share one worker by their group, and so the meshes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import httpx
+import psycopg
+import pytest
+
+from services.administration import read_mail
+from services.kernel import migrations
+from services.kernel.config import Settings
+from services.mesh.supervisor import Mesh
+from tests.support.people import People, Person
+from tests.support.settings import ENVIRONMENT, settings_for_tests
+
+ORIGIN = "https://app.example"
+# A single thread: no call may wait for itself. Few bulk calls, so that somebody can use them up.
+_ENVIRONMENT = ENVIRONMENT | {"PLINTH_THREADS": "1", "PLINTH_RATE_BULK": "0.5", "PLINTH_RATE_BURST_SECONDS": "6"}
+Json = dict[str, Any]
+
+
+@dataclass
+class Edge:
+    """A running mesh as its clients and operators see it."""
+
+    mesh: Mesh
+    rest: httpx.Client
+    channel: grpc.Channel
+    people: People
+    settings: Settings
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        person: Person | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """A REST call, as this person."""
+        token = {"authorization": f"Bearer {person.access_token}"} if person is not None else {}
+        return self.rest.request(method, path, json=body, headers={**token, **(headers or {})})
+
+    def get(self, path: str, person: Person | None = None) -> Json:
+        """The JSON that a GET is answered with."""
+        answer = self.call("GET", path, person=person)
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    def new_workspace(self) -> tuple[Person, str]:
+        """A new owner, and the name of their workspace."""
+        owner = self.people.new("owner")
+        return owner, self.people.workspace_of(owner).name
+
+    def database(self) -> "psycopg.Connection[Any]":
+        """A connection of the database's owner."""
+        return psycopg.connect(self.mesh.migrate_database_url)
+
+
+def _run(**options: Any) -> Iterator[Edge]:
+    def migrate(url: str) -> None:
+        migrations.migrate(url)
+
+    mesh = Mesh.ephemeral(
+        migrate, env=_ENVIRONMENT, cors_origins=(ORIGIN,), drain_seconds=3.0, start_seconds=60.0, **options
+    )
+    with (
+        mesh,
+        httpx.Client(base_url=mesh.edge_url, timeout=20.0) as rest,
+        grpc.insecure_channel(mesh.edge_address) as channel,
+    ):
+        settings = settings_for_tests(database_url=mesh.database_url)
+
+        def read(email: str) -> list[str]:
+            return [mail.text for mail in read_mail(settings, recipient=email)]
+
+        yield Edge(mesh, rest, channel, People(channel, read), settings)
+
+
+@pytest.fixture(scope="session")
+def whole() -> Iterator[Edge]:
+    """Both domains in one server process."""
+    yield from _run()
+
+
+@pytest.fixture(scope="session")
+def divided() -> Iterator[Edge]:
+    """A process for each domain, each with a login that can touch its own domain alone."""
+    yield from _run(domains=(("identity",), ("tenancy",)))
+
+
+@pytest.fixture
+def edge(whole: Edge) -> Edge:
+    """A mesh."""
+    return whole
+
+
+@pytest.fixture(params=["whole", "divided"])
+def any_edge(request: pytest.FixtureRequest) -> Edge:
+    """A mesh, whatever its layout: nobody can tell."""
+    found: Edge = request.getfixturevalue(request.param)
+    return found

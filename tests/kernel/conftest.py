@@ -1,0 +1,127 @@
+"""A database of the kernel tests' own, in the run's cluster: they move clocks and send all mail there is."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import hypothesis
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+
+from services.kernel import migrations
+from services.kernel.caller import Caller
+from services.kernel.clock import FrozenClock
+from services.kernel.db import Database, Session
+from services.kernel.feed import InvalidationHub
+from services.kernel.ids import new_id
+from services.kernel.mail import Mailbox
+from services.kernel.secrets import Keyring, MasterKey
+from services.kernel.unit_of_work import Resources, Units
+from services.mesh.postgres import EmbeddedPostgres
+from tests.support.acting import acting
+
+# How long an example takes says nothing where other tests share the machine.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
+
+# Roles belong to the cluster: one migration at a time may touch them.
+_MIGRATING = 0x6B65726E
+
+Owner = psycopg.Connection[DictRow]
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def kernel_name(owner_url: str) -> Iterator[str]:
+    """The name of a migrated database that only this worker uses."""
+    name = f"kernel_{os.getpid()}_{uuid4().hex[:8]}"
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        connection.execute("select pg_advisory_lock(%s)", [_MIGRATING])
+        migrations.migrate(_with_database(owner_url, name))
+        connection.execute("select pg_advisory_unlock(%s)", [_MIGRATING])
+        yield name
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def kernel_owner_url(owner_url: str, kernel_name: str) -> str:
+    return _with_database(owner_url, kernel_name)
+
+
+@pytest.fixture(scope="session")
+def kernel_url(app_url: str, kernel_name: str) -> str:
+    return _with_database(app_url, kernel_name)
+
+
+@pytest.fixture(scope="session")
+def database(kernel_url: str) -> Iterator[Database]:
+    """The app's pool on it."""
+    opened = Database(kernel_url, pool_size=8)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def owner(kernel_owner_url: str) -> Iterator[Owner]:
+    """Past every policy, to see what is really there."""
+    with psycopg.connect(kernel_owner_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return Keyring([MasterKey("test", bytes(range(32)))])
+
+
+@pytest.fixture
+def hub() -> InvalidationHub:
+    return InvalidationHub()
+
+
+@pytest.fixture
+def resources(database: Database, clock: FrozenClock, hub: InvalidationHub, keyring: Keyring) -> Resources:
+    return Resources(database, clock, hub, Mailbox(keyring))
+
+
+@pytest.fixture
+def units(resources: Resources) -> Units[Session]:
+    """Units of work of the domain tenancy, whose repository is the bare session."""
+    return Units(resources, "tenancy", lambda session: session)
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    """Somebody in a workspace of their own, on whose behalf the test acts."""
+    somebody = Caller(
+        user_id=new_id(),
+        session_id=new_id(),
+        workspace_id=new_id(),
+        source="203.0.113.9",
+        user_agent="pytest",
+        request_id="request-1",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    )
+    with acting(somebody):
+        yield somebody
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A cluster that the test may stop, or strip of its roles."""
+    with EmbeddedPostgres(tmp_path / "postgres", fast=True, database="plinth") as postgres:
+        yield postgres
