@@ -47,14 +47,17 @@ class TokenBuckets:
                 self._buckets[rate_class, key] = level, now
                 return timedelta(seconds=(1 - level) / rate)
             if len(self._buckets) >= _MAX_BUCKETS:
-                self._forget_full(now)
+                self._make_room(now)
             self._buckets[rate_class, key] = level - 1, now
         return None
 
-    def _forget_full(self, now: float) -> None:
-        """A bucket that has had time to fill is as good as none."""
+    def _make_room(self, now: float) -> None:
+        """A bucket that has had time to fill is as good as none. Where all are fresh, the oldest half gives way."""
         filled = {rate_class: max(self._burst_seconds, 1 / rate) for rate_class, rate in self._rates.items()}
-        self._buckets = {key: state for key, state in self._buckets.items() if now - state[1] < filled[key[0]]}
+        kept = [(key, state) for key, state in self._buckets.items() if now - state[1] < filled[key[0]]]
+        # At least half goes, so that the next callers do not search all of them again.
+        kept.sort(key=lambda entry: entry[1][1])
+        self._buckets = dict(kept[-(_MAX_BUCKETS // 2) :])
 
 
 class Unmetered:

@@ -11,7 +11,7 @@ class Tenant(Stage):
     """Reads the names that the method's path spells out."""
 
     def enter(self, call: Call) -> None:
-        """Raises NameInvalid for a name that does not parse."""
+        """Raises NameInvalid for a name that does not parse, or that is of another workspace than the one before."""
         if call.request is None:
             return
         for name_field in call.policy.names:
@@ -21,5 +21,7 @@ class Tenant(Stage):
                 raise NameInvalid(name_field.field, " or ".join(name_field.patterns))
             workspace = match.groupdict().get("workspace")
             if workspace is not None:
+                if call.workspace_id not in (None, UUID(workspace)):
+                    raise NameInvalid(name_field.field, "the workspace that the other names are in")
                 call.workspace_id = UUID(workspace)
                 call.workspace_name = name

@@ -26,6 +26,7 @@ def domain_schema(domain: str) -> None:
     login = f"plinth_app_{domain}"
     role(login, "login")
     op.execute(f"alter role {login} set transaction_timeout = '60s'")
+    op.execute(f"grant usage on schema {domain} to {login}")
     for name in (f"plinth_{domain}", f"plinth_{domain}_system"):
         role(name)
         op.execute(f"grant usage on schema {domain} to {name}")

@@ -4,9 +4,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import orjson
@@ -17,6 +18,7 @@ DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 _TAG_BYTES = 16
 
+T = TypeVar("T")
 KeyPart = str | int | UUID | datetime
 
 
@@ -27,6 +29,21 @@ class Page:
     size: int
     after: tuple[KeyPart, ...] | None
     query: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many rows to read: one more than are shown, which tells whether there is a next page."""
+        return self.size + 1
+
+    def after_id(self) -> UUID | None:
+        """The key, where it is one id; None: from the start. Raises PageTokenInvalid for another kind of key."""
+        match self.after:
+            case None:
+                return None
+            case (UUID() as last,):
+                return last
+            case _:
+                raise PageTokenInvalid
 
 
 class Pager:
@@ -44,6 +61,16 @@ class Pager:
         """The token for the rows after `last_key`."""
         body = orjson.dumps([_tagged(part) for part in last_key])
         return base64.urlsafe_b64encode(self._tag(page.query, body) + body).decode().rstrip("=")
+
+    def cut(self, page: Page, rows: list[T], key: Callable[[T], tuple[KeyPart, ...]]) -> tuple[list[T], str]:
+        """Of the `page.count` rows that were asked for, those to show, and the token of the next page, if any.
+
+        `key` is what the rows are ordered by.
+        """
+        if len(rows) <= page.size:
+            return rows, ""
+        shown = rows[: page.size]
+        return shown, self.next_token(page, key(shown[-1]))
 
     def _read(self, token: str, query: tuple[str, ...]) -> tuple[KeyPart, ...]:
         try:

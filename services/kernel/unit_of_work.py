@@ -54,7 +54,8 @@ class UnitOfWork(Generic[R]):
         self._scope = scope
         self._repositories = repositories
         self._transaction = resources.database.transaction(scope)
-        self._after_commit: list[Callable[[], None]] = []
+        self._invalidations: list[Invalidation] = []
+        self._mailed = False
         self._token: Token[UnitOfWork[object] | None] | None = None
         self._held = False
 
@@ -94,17 +95,13 @@ class UnitOfWork(Generic[R]):
     def mail(self, message: mail.Mail) -> None:
         """Send a mail once this commits."""
         self._resources.mailbox.append(self.session, message, self._resources.clock.now())
-        self._after_commit.append(self._resources.mailbox.wake)
+        self._mailed = True
 
     def invalidate(self, *invalidations: Invalidation) -> None:
         """Tell every process, once this commits, what its caches must forget; this one before `commit` returns."""
         for invalidation in invalidations:
             self.session.run(_NOTIFY, payload=encode(invalidation))
-            self._after_commit.append(lambda one=invalidation: self._resources.hub.publish(one))  # type: ignore[misc]
-
-    def on_commit(self, call: Callable[[], None]) -> None:
-        """Call this once the commit stands."""
-        self._after_commit.append(call)
+            self._invalidations.append(invalidation)
 
     def commit(self) -> None:
         """Make all of it last. Under a request_id the commit waits until the answer can be stored with it."""
@@ -131,9 +128,11 @@ class UnitOfWork(Generic[R]):
 
     def _commit(self) -> None:
         self.session.commit()
-        for call in self._after_commit:
-            call()
-        self._after_commit.clear()
+        for invalidation in self._invalidations:
+            self._resources.hub.publish(invalidation)
+        self._invalidations.clear()
+        if self._mailed:
+            self._resources.mailbox.wake()
 
     def _close(self, error: BaseException | None) -> None:
         if self._token is not None:

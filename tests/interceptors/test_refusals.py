@@ -35,6 +35,13 @@ class TestOrder:
                 either.stub.GetNote(pb.AskOfNote(name=name, text=TOO_LONG), metadata=person.metadata, timeout=TIMEOUT)
             assert refusal.fields == ["name"]
 
+    def test_names_of_two_workspaces_do_not_go_together(self, either: Rig) -> None:
+        workspace, person = either.world.member("notes.write")
+        request = pb.AskToMove(name=note_of(new_id()), parent=WORKSPACE.format(workspace=workspace))
+        with refused(StatusCode.INVALID_ARGUMENT, "NAME_INVALID") as refusal:
+            either.stub.MoveNote(request, metadata=person.metadata, timeout=TIMEOUT)
+        assert refusal.fields == ["parent"]
+
     def test_a_workspace_of_others_is_not_found_whatever_the_fields(self, either: Rig) -> None:
         person, name = either.world.person(), note_of(new_id())
         with refused(StatusCode.NOT_FOUND, "NOT_FOUND") as refusal:

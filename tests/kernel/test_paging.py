@@ -2,6 +2,7 @@
 
 import base64
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
@@ -72,3 +73,30 @@ class TestPager:
     def test_keeps_microseconds(self) -> None:
         moment = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
         assert PAGER.page(_token([moment], []), 0).after == (moment,)
+
+    @given(st.lists(st.integers(0, 1000), unique=True), st.integers(1, 5))
+    def test_pages_cut_one_after_another_are_the_whole(self, numbers: list[int], size: int) -> None:
+        rows = sorted(numbers)
+        seen: list[int] = []
+        token = ""
+        while True:
+            page = PAGER.page(token, size, "q")
+            last = -1 if page.after is None else page.after[0]
+            assert isinstance(last, int)
+            shown, token = PAGER.cut(page, [row for row in rows if row > last][: page.count], lambda row: (row,))
+            assert len(shown) <= size
+            seen += shown
+            if not token:
+                break
+        assert seen == rows
+
+
+class TestPage:
+    def test_its_key_is_an_id(self) -> None:
+        assert PAGER.page("", 0).after_id() is None
+        assert PAGER.page(_token([UUID(int=7)], []), 0).after_id() == UUID(int=7)
+
+    @pytest.mark.parametrize("key", [["text"], [UUID(int=7), 1], [1]])
+    def test_another_kind_of_key_is_no_id(self, key: list[KeyPart]) -> None:
+        with pytest.raises(PageTokenInvalid):
+            PAGER.page(_token(key, []), 0).after_id()

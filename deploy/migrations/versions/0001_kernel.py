@@ -16,6 +16,8 @@ def upgrade() -> None:
     rls.role("plinth_kernel")
     op.execute("grant plinth_kernel to plinth_app with inherit false, set true")
     op.execute("grant usage on schema kernel to plinth_kernel")
+    # Of no use to the login itself; but what it holds here keeps another database's downgrade from dropping it.
+    op.execute("grant usage on schema kernel to plinth_app")
     # Foreign keys are checked as the table's owner, who sees rows past RLS; nobody else may make objects here.
     op.execute("revoke create on schema public from public")
 

@@ -13,7 +13,7 @@ from services.identity.service.callers import calling_session
 from services.identity.service.sessions import USE_NOTED_EVERY
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
-from services.kernel.errors import PageTokenInvalid, ResourceNotFound
+from services.kernel.errors import ResourceNotFound
 from services.kernel.feed import ApiKeyRevoked
 from services.kernel.ids import new_id
 from services.kernel.names import API_KEY
@@ -63,9 +63,8 @@ class ApiKeys:
         workspace_id = current_caller().require_workspace()
         page = self._pager.page(page_token, page_size, "ListApiKeys", str(workspace_id))
         with self._units() as uow:
-            found = uow.repo.api_keys.list_page(workspace_id, after=_after(page.after), count=page.size + 1)
-        shown = found[: page.size]
-        return shown, self._pager.next_token(page, (shown[-1].id,)) if len(found) > page.size else ""
+            found = uow.repo.api_keys.list_page(workspace_id, after=page.after_id(), count=page.count)
+        return self._pager.cut(page, found, lambda key: (key.id,))
 
     def revoke(self, key_id: UUID) -> ApiKey:
         """The key, revoked. Raises ResourceNotFound."""
@@ -97,13 +96,3 @@ def _wire(time: datetime) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(time)
     return stamp
-
-
-def _after(key: tuple[object, ...] | None) -> UUID | None:
-    match key:
-        case None:
-            return None
-        case (UUID() as key_id,):
-            return key_id
-        case _:
-            raise PageTokenInvalid

@@ -9,7 +9,7 @@ from services.identity.service.callers import calling_session
 from services.identity.service.ending import end_session, end_sessions
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
-from services.kernel.errors import PageTokenInvalid, ResourceNotFound
+from services.kernel.errors import ResourceNotFound
 from services.kernel.paging import Pager
 from services.kernel.unit_of_work import Units
 
@@ -30,11 +30,8 @@ class Sessions:
         user_id, current = current_caller().require_user(), calling_session()
         page = self._pager.page(page_token, page_size, "ListSessions", str(user_id))
         with self._units.user() as uow:
-            found = uow.repo.sessions.list_live(
-                user_id, self._clock.now(), after=_after(page.after), count=page.size + 1
-            )
-        shown = found[: page.size]
-        next_token = self._pager.next_token(page, (shown[-1].id,)) if len(found) > page.size else ""
+            found = uow.repo.sessions.list_live(user_id, self._clock.now(), after=page.after_id(), count=page.count)
+        shown, next_token = self._pager.cut(page, found, lambda session: (session.id,))
         return [OwnSession(session, session.id == current) for session in shown], next_token
 
     def revoke(self, session_id: UUID) -> None:
@@ -65,13 +62,3 @@ class Sessions:
             if uow.repo.sessions.touch(session_id, now, now - USE_NOTED_EVERY):
                 uow.commit()
         return SessionState(session.user_id, session.expire_time, operator)
-
-
-def _after(key: tuple[object, ...] | None) -> UUID | None:
-    match key:
-        case None:
-            return None
-        case (UUID() as session_id,):
-            return session_id
-        case _:
-            raise PageTokenInvalid

@@ -22,13 +22,9 @@ class AuditService:
     ) -> tuple[list[AuditEvent], str]:
         """A page of events, newest first, and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListAuditEvents", str(workspace_id), *wanted.key)
-        after = UUID(str(page.after[0])) if page.after else None
         with self._units() as uow:
-            found = uow.repo.audit.list_newest(workspace_id, wanted, after, page.size + 1)
-        if len(found) <= page.size:
-            return found, ""
-        shown = found[: page.size]
-        return shown, self._pager.next_token(page, (shown[-1].id,))
+            found = uow.repo.audit.list_newest(workspace_id, wanted, page.after_id(), page.count)
+        return self._pager.cut(page, found, lambda event: (event.id,))
 
     def export(self, workspace_id: UUID, wanted: AuditFilter) -> Iterator[list[AuditEvent]]:
         """Every event that there is now, newest first, in chunks; at least one, which may be empty.

@@ -86,13 +86,9 @@ class InviteService:
     ) -> tuple[list[Invite], str]:
         """A page of invites in a state (None: in any), and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListInvites", str(workspace_id), state or "")
-        after = UUID(str(page.after[0])) if page.after else None
         with self._units() as uow:
-            found = uow.repo.invites.list_newest(workspace_id, state, after, page.size + 1, self._clock.now())
-        if len(found) <= page.size:
-            return found, ""
-        shown = found[: page.size]
-        return shown, self._pager.next_token(page, (shown[-1].invite_id,))
+            found = uow.repo.invites.list_newest(workspace_id, state, page.after_id(), page.count, self._clock.now())
+        return self._pager.cut(page, found, lambda invite: (invite.invite_id,))
 
     def resend(self, workspace_id: UUID, invite_id: UUID) -> Invite:
         """The invite under a new link, in the caller's name.

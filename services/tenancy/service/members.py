@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from plinth.tenancy.v1 import events_pb2
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
-from services.kernel.errors import FieldsInvalid, FieldViolation, ResourceNotFound
+from services.kernel.errors import FieldsInvalid, FieldViolation, PageTokenInvalid, ResourceNotFound
 from services.kernel.etags import check_etag
 from services.kernel.feed import GrantChanged
 from services.kernel.paging import Pager
@@ -43,10 +43,8 @@ class MemberService:
         """A page of members, and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListMembers", str(workspace_id))
         with self._units() as uow:
-            found = uow.repo.members.list_by_join(workspace_id, _after(page.after), page.size + 1)
-        shown = found[: page.size]
-        last = shown[-1] if len(found) > page.size else None
-        next_token = self._pager.next_token(page, (last.create_time, last.user_id)) if last else ""
+            found = uow.repo.members.list_by_join(workspace_id, _after(page.after), page.count)
+        shown, next_token = self._pager.cut(page, found, lambda member: (member.create_time, member.user_id))
         return self._known(*shown), next_token
 
     def change_role(self, workspace_id: UUID, user_id: UUID, etag: str, role_name: str | None) -> Known:
@@ -181,7 +179,9 @@ def _member(uow: TenancyUnitOfWork, workspace_id: UUID, user_id: UUID) -> Member
 
 def _after(key: tuple[object, ...] | None) -> tuple[datetime, UUID] | None:
     match key:
+        case None:
+            return None
         case (datetime() as time, UUID() as user_id):
             return time, user_id
         case _:
-            return None
+            raise PageTokenInvalid

@@ -57,11 +57,8 @@ class RoleService:
         else:
             found, last_custom = [], UUID(after)
         with self._units() as uow:
-            found += uow.repo.roles.list_by_id(workspace_id, last_custom, max(page.size + 1 - len(found), 0))
-        if len(found) <= page.size:
-            return found, ""
-        shown = found[: page.size]
-        return shown, self._pager.next_token(page, (shown[-1].role_id,))
+            found += uow.repo.roles.list_by_id(workspace_id, last_custom, max(page.count - len(found), 0))
+        return self._pager.cut(page, found, lambda role: (role.role_id,))
 
     def update(self, workspace_id: UUID, role_id: str, etag: str, patch: RolePatch) -> Role:
         """The role after the patch; every grant of the workspace is read anew.

@@ -45,17 +45,14 @@ class WorkspaceService:
         """A page of the caller's workspaces, and the token of the next. Raises PageTokenInvalid."""
         user_id = current_caller().require_user()
         page = self._pager.page(page_token, page_size, "ListWorkspaces", str(user_id), str(show_deleted))
-        after = UUID(str(page.after[0])) if page.after else None
+        after = page.after_id()
         with self._units.user() as uow:
             rows = uow.repo.workspaces
             if show_deleted:
-                found = rows.list_by_member_with_deleted(user_id, after, page.size + 1, self._clock.now())
+                found = rows.list_by_member_with_deleted(user_id, after, page.count, self._clock.now())
             else:
-                found = rows.list_by_member(user_id, after, page.size + 1)
-        if len(found) <= page.size:
-            return found, ""
-        shown = found[: page.size]
-        return shown, self._pager.next_token(page, (shown[-1].workspace_id,))
+                found = rows.list_by_member(user_id, after, page.count)
+        return self._pager.cut(page, found, lambda workspace: (workspace.workspace_id,))
 
     def get(self, workspace_id: UUID) -> Workspace:
         """The workspace, deleted or not: the grant has decided who sees it. Raises ResourceNotFound."""
