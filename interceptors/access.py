@@ -10,7 +10,7 @@ from interceptors.policy import Access
 from interceptors.ports import Grants
 from interceptors.stages import Stage
 from services.kernel.caller import Grant
-from services.kernel.errors import PermissionDenied, ResourceNotFound
+from services.kernel.errors import PermissionDenied, ResourceNotFound, SessionRequired
 from services.kernel.feed import Feed, GrantChanged, Invalidation
 
 
@@ -30,15 +30,6 @@ class MethodDenied(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__("This method is not offered to this caller.")
-
-
-class SessionRequired(PermissionDenied):
-    """The method is about a person, and an API key calls."""
-
-    reason = "SESSION_REQUIRED"
-
-    def __init__(self) -> None:
-        super().__init__("This method is for people who are signed in; an API key may not call it.")
 
 
 class AccessControl(Stage):

@@ -60,7 +60,7 @@ class Admission(Stage):
         if remaining is not None and remaining <= 0:
             raise CallDeadlineExceeded
         # A call from inside the process came with a call that was admitted already.
-        if call.extras.get("local"):
+        if call.local_caller:
             return
         if self._draining.is_set():
             raise ShuttingDown

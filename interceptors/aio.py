@@ -144,7 +144,7 @@ class AioChain(AsyncServerInterceptor):
         def first_message() -> Any:
             return asyncio.run_coroutine_threadsafe(_first_of(request), loop).result()
 
-        call.extras["first_message"] = first_message
+        call.first_message = first_message
         await _on_thread(self._walk.enter, call)
         return _chained(call.request, request)
 

@@ -18,10 +18,8 @@ from interceptors.stages import Stage
 from services.kernel.errors import Unauthenticated
 from services.kernel.feed import ApiKeyRevoked, Feed, Invalidation, SessionRevoked, UserSessionsRevoked
 from services.kernel.secrets import hash_token
+from services.kernel.tokens import API_KEY_PREFIX, AUDIENCE, ISSUER
 
-ISSUER = "plinth"
-AUDIENCE = "plinth"
-API_KEY_PREFIX = "plk_"
 _MAX_TOKEN_CHARS = 4096
 _MAX_CACHED_TOKENS = 50_000
 _BEARER = "bearer "
@@ -69,9 +67,8 @@ class Auth(Stage):
 
     def enter(self, call: Call) -> None:
         """Raises CredentialsMissing or TokenInvalid."""
-        local = call.extras.get("local")
-        if local:
-            call.identity = Identity(service=str(local))
+        if call.local_caller:
+            call.identity = Identity(service=call.local_caller)
         elif call.policy.access is not Access.PUBLIC:
             call.identity = self._identify(call)
 

@@ -2,7 +2,7 @@
 
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from interceptors.policy import MethodPolicy
 from interceptors.ports import ApiKeyState
 from services.kernel.caller import Caller, Grant
+from services.kernel.names import API_KEY, USER
 
 # The names of google.rpc.Code's numbers.
 CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -44,6 +45,15 @@ class Identity:
     service: str | None = None
     operator: bool = False
 
+    @property
+    def principal(self) -> str:
+        """A stable name, the one that the services see in `Caller.principal`; empty for nobody in particular."""
+        if self.service is not None:
+            return f"services/{self.service}"
+        if self.api_key is not None:
+            return API_KEY.format(workspace=self.api_key.workspace_id, api_key=self.api_key.api_key_id)
+        return USER.format(user=self.user_id) if self.user_id is not None else ""
+
 
 NOBODY = Identity()
 
@@ -60,8 +70,10 @@ class Call:
         "entered",
         "error",
         "extras",
+        "first_message",
         "grant",
         "identity",
+        "local_caller",
         "metadata",
         "policy",
         "reason",
@@ -91,6 +103,8 @@ class Call:
         self.deadline = time.monotonic() + min(limits) if limits else None
         self.entered = 0
         self.answering = False  # a stream has begun to answer: its headers have gone
+        self.local_caller: str | None = None  # the service of this very process that calls
+        self.first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
         self.identity = NOBODY
         self._principal = ""
         self.workspace_id: UUID | None = None
@@ -127,15 +141,8 @@ class Call:
     @property
     def principal(self) -> str:
         """A stable name of who calls; empty for nobody in particular."""
-        if self._principal or self.identity is NOBODY:
-            return self._principal
-        caller = Caller(
-            user_id=self.identity.user_id,
-            api_key_id=self.identity.api_key.api_key_id if self.identity.api_key else None,
-            service=self.identity.service,
-            workspace_id=self.identity.api_key.workspace_id if self.identity.api_key else None,
-        )
-        self._principal = caller.principal
+        if not self._principal:
+            self._principal = self.identity.principal
         return self._principal
 
 

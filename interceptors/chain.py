@@ -169,7 +169,7 @@ class Chain(ServerInterceptor):
         if policy is None:
             return unguarded(method, request_or_iterator, context, method_name)
         call = Call(policy, context)
-        call.extras["local"] = getattr(context, "mesh_caller", None)
+        call.local_caller = getattr(context, "mesh_caller", None)
         if policy.response_streaming:
             return self._stream(call, method, request_or_iterator)
         return self._unary(call, method, request_or_iterator)
@@ -229,7 +229,7 @@ class Chain(ServerInterceptor):
             call.request = request
             self._walk.enter(call)
             return request
-        call.extras["first_message"] = lambda: _first_of(request, call.context)
+        call.first_message = lambda: _first_of(request, call.context)
         self._walk.enter(call)
         return map(readable, itertools.chain([call.request], request))
 

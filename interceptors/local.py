@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 
 from services.kernel.caller import current_caller
 from services.kernel.deadline import seconds_left
-from services.kernel.errors import CallDeadlineExceeded
 from services.kernel.unit_of_work import forbid_open_unit
 
 _NO_LIMIT = 3600.0
@@ -118,17 +117,14 @@ class LocalMesh:
         return LocalChannel(self, service)
 
     def call(self, path: str, request: Message, service: str, timeout: float | None) -> Any:
-        """Run the method here and now; its response, or LocalRpcError."""
+        """Run the method here and now; its response. Raises LocalRpcError, or CallDeadlineExceeded before it begins."""
         forbid_open_unit()
         handler = self._handlers.get(path)
         if handler is None or handler.unary_unary is None:
             raise LocalRpcError(grpc.StatusCode.UNIMPLEMENTED, f"{path} is not served in this process", ())
         copied = type(request)()
         copied.CopyFrom(request)
-        try:
-            deadline = time.monotonic() + seconds_left(_NO_LIMIT if timeout is None else timeout)
-        except CallDeadlineExceeded as error:
-            raise LocalRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, error.message, ()) from None
+        deadline = time.monotonic() + seconds_left(_NO_LIMIT if timeout is None else timeout)
         context = LocalContext(service, deadline, outgoing_metadata())
         return contextvars.Context().run(self._intercept, handler.unary_unary, copied, context, path)
 

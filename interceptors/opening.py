@@ -23,9 +23,9 @@ class Opening(Stage):
 
     def enter(self, call: Call) -> None:
         """Raises FieldsInvalid where there is none, or none that can be read."""
-        first_message = call.extras.pop("first_message", None)
-        if first_message is not None:
-            call.request = first_message()
+        if call.first_message is not None:
+            call.request = call.first_message()
+            call.first_message = None
         readable(call.request)
 
 

@@ -12,7 +12,6 @@ from services.kernel.unit_of_work import forbid_open_unit
 
 _DEFAULT_SECONDS = 15.0
 _OPTIONS = (
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -62,6 +61,10 @@ class Outgoing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
         )
 
 
-def open_channel(address: str, tokens: ServiceTokens, service: str) -> grpc.Channel:
-    """A channel to another process, for the stubs of `service`; keep it: channels are meant to be few and to last."""
-    return grpc.intercept_channel(grpc.insecure_channel(address, options=_OPTIONS), Outgoing(tokens, service))
+def open_channel(address: str, tokens: ServiceTokens, service: str, *, max_bytes: int) -> grpc.Channel:
+    """A channel to another process, for the stubs of `service`; keep it: channels are meant to be few and to last.
+
+    An answer of more than `max_bytes` is refused.
+    """
+    options = (*_OPTIONS, ("grpc.max_receive_message_length", max_bytes))
+    return grpc.intercept_channel(grpc.insecure_channel(address, options=options), Outgoing(tokens, service))

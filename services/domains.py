@@ -108,7 +108,7 @@ class Tenancy:
 
     def __init__(self, around: Surroundings) -> None:
         runtime = around.runtime
-        self._clock, self._hub = runtime.clock, runtime.hub
+        self._hub = runtime.hub
         self._services = build_tenancy(
             runtime.resources,
             runtime.pager,
@@ -120,13 +120,10 @@ class Tenancy:
     def register(self, server: Any) -> None:
         """Add its unary methods."""
         built = self._services
-        workspaces, invites = (
-            tenancy.WorkspaceServicer(built.workspaces),
-            tenancy.InviteServicer(built.invites, self._clock),
-        )
+        workspaces = tenancy.WorkspaceServicer(built.workspaces)
         workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server(workspaces, server)
         member_service_pb2_grpc.add_MemberServiceServicer_to_server(tenancy.MemberServicer(built.members), server)
-        invite_service_pb2_grpc.add_InviteServiceServicer_to_server(invites, server)
+        invite_service_pb2_grpc.add_InviteServiceServicer_to_server(tenancy.InviteServicer(built.invites), server)
         role_service_pb2_grpc.add_RoleServiceServicer_to_server(tenancy.RoleServicer(built.roles), server)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(tenancy.AccessServicer(built.access), server)
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(tenancy.AuditServicer(built.audit), server)
@@ -137,7 +134,8 @@ class Tenancy:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(watcher, server)
 
     def sweep(self) -> None:
-        """Nothing here ends by itself."""
+        """Delete what is no longer kept; nothing here is encrypted."""
+        self._services.housekeeping.purge()
 
 
 DOMAINS: Mapping[str, type[Domain]] = {"identity": Identity, "tenancy": Tenancy}

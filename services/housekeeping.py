@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.domains import Domain
-from services.kernel import idempotency
+from services.kernel import idempotency, mail
 from services.kernel.errors import PlinthError
 from services.kernel.mail import MailSender, SmtpTransport
 from services.runtime import Runtime
@@ -50,10 +50,11 @@ class Housekeeping:
         while not self._stopping.wait(_SWEEP_SECONDS):
             try:
                 with self._runtime.kernel_session() as session:
-                    swept = idempotency.sweep(session, self._runtime.clock.now())
+                    request_ids = idempotency.sweep(session, self._runtime.clock.now())
+                    mails = mail.sweep(session, self._runtime.clock.now())
                     session.commit()
                 for domain in self._domains:
                     domain.sweep()
-                _log.info("swept", request_ids=swept)
+                _log.info("swept", request_ids=request_ids, mails=mails)
             except PlinthError as error:
                 _log.warning("not_swept", reason=error.reason)

@@ -118,5 +118,7 @@ class Mesh:
             raise ConfigError(f"PLINTH_PEERS: says not where {peer} listens, which this process does not serve")
         channel = self._channels.get((service, peer))
         if channel is None:
-            channel = self._channels[service, peer] = open_channel(address, self._runtime.tokens, service)
+            max_bytes = self._runtime.settings.max_message_bytes
+            channel = open_channel(address, self._runtime.tokens, service, max_bytes=max_bytes)
+            self._channels[service, peer] = channel
         return channel

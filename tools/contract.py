@@ -63,7 +63,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method as its contract states it. `timeout` is None for a stream that may stay open."""
+    """A method as its contract states it. `timeout` is None for a `Watch…`, which may stay open."""
 
     descriptor: MethodDescriptor
     domain: str
@@ -177,12 +177,12 @@ def _method(
     bindings = tuple(_bindings(extension(pool, options, HTTP)))
     if access is Access.INTERNAL and bindings:
         raise ContractError(f"{name} is internal and has a REST path: take one of them away.")
-    if descriptor.name.startswith("Watch") and not proto.server_streaming:
+    watches = descriptor.name.startswith("Watch")
+    if watches and not proto.server_streaming:
         raise ContractError(f"{name} is named Watch…, which the streams process serves, but is no server stream.")
     stated = policy.timeout.ToTimedelta() if policy.HasField("timeout") else None
     if stated is not None and stated <= timedelta(0):
         raise ContractError(f"{name} has a timeout of {stated.total_seconds():g} s: it must be positive.")
-    streaming = proto.client_streaming or proto.server_streaming
     return Method(
         descriptor=descriptor,
         domain=file.package.split(".")[1],
@@ -190,7 +190,7 @@ def _method(
         access=access,
         permission=policy.permission,
         read_only=policy.read_only,
-        timeout=stated if stated is not None or streaming else DEFAULT_TIMEOUT,
+        timeout=None if watches else stated or DEFAULT_TIMEOUT,
         client_streaming=proto.client_streaming,
         server_streaming=proto.server_streaming,
         bindings=bindings,

@@ -1,12 +1,9 @@
 """Between the identity model and its protobuf messages."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from plinth.identity.v1 import (
     api_key_pb2,
@@ -22,10 +19,10 @@ from services.identity.model.links import Link
 from services.identity.model.personal_data import PersonalData
 from services.identity.model.sessions import SESSION, OwnSession, SessionState, SignedIn
 from services.identity.model.users import KnownSource, User
-from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
 from services.kernel.feed import ApiKeyRevoked, SessionRevoked, UserSessionsRevoked
 from services.kernel.names import API_KEY, USER
+from services.kernel.wire import timestamp
 
 
 def user_to_proto(user: User) -> user_pb2.User:
@@ -35,8 +32,8 @@ def user_to_proto(user: User) -> user_pb2.User:
         email=user.email,
         email_verified=user.email_verified,
         display_name=user.display_name,
-        create_time=_timestamp(user.create_time),
-        update_time=_timestamp(user.update_time),
+        create_time=timestamp(user.create_time),
+        update_time=timestamp(user.update_time),
         etag=etag_of(user.version),
     )
 
@@ -51,21 +48,15 @@ def user_ids_in(names: Sequence[str]) -> list[UUID]:
     return [USER.ids(name, field="names")[0] for name in names]
 
 
-def changed_name(user: user_pb2.User, mask: FieldMask) -> str | None:
-    """The display name that an update asks for; None to leave it. Without a mask: where it is set (AIP-134)."""
-    asked = bool(user.display_name) if not mask.paths else {"display_name", "*"} & set(mask.paths)
-    return user.display_name if asked else None
-
-
 def signed_in_to_proto(signed_in: SignedIn) -> auth_service_pb2.SignInResponse:
     """A session that has begun."""
     return auth_service_pb2.SignInResponse(
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,
-        expire_time=_timestamp(signed_in.expire_time),
+        expire_time=timestamp(signed_in.expire_time),
         user=user_to_proto(signed_in.user),
         session=signed_in.session.name,
-        refresh_expire_time=_timestamp(signed_in.session.expire_time),
+        refresh_expire_time=timestamp(signed_in.session.expire_time),
     )
 
 
@@ -74,10 +65,10 @@ def refreshed_to_proto(signed_in: SignedIn) -> auth_service_pb2.RefreshResponse:
     return auth_service_pb2.RefreshResponse(
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,
-        expire_time=_timestamp(signed_in.expire_time),
+        expire_time=timestamp(signed_in.expire_time),
         user=user_to_proto(signed_in.user),
         session=signed_in.session.name,
-        refresh_expire_time=_timestamp(signed_in.session.expire_time),
+        refresh_expire_time=timestamp(signed_in.session.expire_time),
     )
 
 
@@ -88,9 +79,9 @@ def session_to_proto(own: OwnSession) -> session_pb2.Session:
         name=session.name,
         user_agent=session.user_agent,
         source=session.source,
-        create_time=_timestamp(session.create_time),
-        last_used_time=_timestamp(session.last_used_time),
-        expire_time=_timestamp(session.expire_time),
+        create_time=timestamp(session.create_time),
+        last_used_time=timestamp(session.last_used_time),
+        expire_time=timestamp(session.expire_time),
         current=own.current,
     )
 
@@ -112,7 +103,7 @@ def session_state_to_proto(state: SessionState | None) -> session_service_pb2.Ge
     return session_service_pb2.GetSessionStateResponse(
         live=True,
         user_id=str(state.user_id),
-        expire_time=_timestamp(state.expire_time),
+        expire_time=timestamp(state.expire_time),
         operator=state.operator,
     )
 
@@ -144,26 +135,16 @@ def api_key_to_proto(key: ApiKey) -> api_key_pb2.ApiKey:
         prefix=key.prefix,
         permissions=key.permissions,
         creator=USER.format(user=key.creator_id),
-        create_time=_timestamp(key.create_time),
-        expire_time=_timestamp(key.expire_time),
-        last_used_time=_timestamp(key.last_used_time),
-        revoke_time=_timestamp(key.revoke_time),
+        create_time=timestamp(key.create_time),
+        expire_time=timestamp(key.expire_time),
+        last_used_time=timestamp(key.last_used_time),
+        revoke_time=timestamp(key.revoke_time),
     )
 
 
 def api_key_id_in(name: str) -> UUID:
     """The id of the key in `workspaces/{workspace}/apiKeys/{api_key}`. Raises NameInvalid."""
     return API_KEY.ids(name)[1]
-
-
-def asked_expiry(key: api_key_pb2.ApiKey) -> datetime | None:
-    """When a new key shall end; None where that is left to us. Raises FieldsInvalid for a moment that is none."""
-    if not key.HasField("expire_time"):
-        return None
-    try:
-        return key.expire_time.ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        raise FieldsInvalid(FieldViolation("api_key.expire_time", "is not a valid moment")) from None
 
 
 def api_key_state_to_proto(key: ApiKey | None) -> api_key_service_pb2.VerifyApiKeyResponse:
@@ -176,7 +157,7 @@ def api_key_state_to_proto(key: ApiKey | None) -> api_key_service_pb2.VerifyApiK
         workspace_id=str(key.workspace_id),
         user_id=str(key.creator_id),
         permissions=key.permissions,
-        expire_time=_timestamp(key.expire_time),
+        expire_time=timestamp(key.expire_time),
     )
 
 
@@ -188,14 +169,14 @@ def personal_data_to_proto(data: PersonalData) -> user_service_pb2.ExportMeRespo
         api_keys=map(api_key_to_proto, data.api_keys),
         known_sources=map(_known_source, data.known_sources),
         pending_links=map(_pending_link, data.links),
-        export_time=_timestamp(data.export_time),
+        export_time=timestamp(data.export_time),
     )
 
 
 def _session_record(own: OwnSession) -> user_service_pb2.SessionRecord:
     return user_service_pb2.SessionRecord(
         session=session_to_proto(own),
-        revoke_time=_timestamp(own.session.revoke_time),
+        revoke_time=timestamp(own.session.revoke_time),
         revoke_reason=own.session.revoke_reason,
     )
 
@@ -203,8 +184,8 @@ def _session_record(own: OwnSession) -> user_service_pb2.SessionRecord:
 def _known_source(source: KnownSource) -> user_service_pb2.KnownSource:
     return user_service_pb2.KnownSource(
         source=source.source,
-        create_time=_timestamp(source.create_time),
-        last_used_time=_timestamp(source.last_used_time),
+        create_time=timestamp(source.create_time),
+        last_used_time=timestamp(source.last_used_time),
     )
 
 
@@ -212,19 +193,11 @@ def _pending_link(link: Link) -> user_service_pb2.PendingLink:
     return user_service_pb2.PendingLink(
         purpose=link.purpose.value,
         email=link.email,
-        create_time=_timestamp(link.create_time),
-        expire_time=_timestamp(link.expire_time),
+        create_time=timestamp(link.create_time),
+        expire_time=timestamp(link.expire_time),
     )
 
 
 def jwks_to_proto(jwks: bytes) -> HttpBody:
     """A JSON Web Key Set as a body."""
     return HttpBody(content_type="application/json", data=jwks)
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp

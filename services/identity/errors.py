@@ -88,24 +88,6 @@ class EmailTaken(AlreadyExists):
         super().__init__("The address belongs to another user.")
 
 
-class EmailNotVerified(FailedPrecondition):
-    """The address has to be proven first."""
-
-    reason = "EMAIL_NOT_VERIFIED"
-
-    def __init__(self) -> None:
-        super().__init__("The address has to be proven first, by the link in the mail.")
-
-
-class SessionRequired(PermissionDenied):
-    """The method is for people who are signed in."""
-
-    reason = "SESSION_REQUIRED"
-
-    def __init__(self) -> None:
-        super().__init__("This is for people who are signed in; a key may not do it.")
-
-
 class SignInRequired(FailedPrecondition):
     """The session began too long ago for this."""
 

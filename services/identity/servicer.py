@@ -16,6 +16,7 @@ from plinth.identity.v1 import (
 )
 from services.identity import convert
 from services.identity.service import IdentityServices
+from services.kernel.wire import masked_text, optional_time
 
 # The context is grpc.ServicerContext; no method here uses it.
 Context = Any
@@ -93,7 +94,7 @@ class UserServicer(user_service_pb2_grpc.UserServiceServicer):
     def UpdateMe(
         self, request: user_service_pb2.UpdateMeRequest, context: Context
     ) -> user_service_pb2.UpdateMeResponse:
-        display_name = convert.changed_name(request.user, request.update_mask)
+        display_name = masked_text(request.user, request.update_mask, "display_name")
         user = self._profile.update(display_name, request.user.etag)
         return user_service_pb2.UpdateMeResponse(user=convert.user_to_proto(user))
 
@@ -187,7 +188,8 @@ class ApiKeyServicer(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_service_pb2.CreateApiKeyRequest, context: Context
     ) -> api_key_service_pb2.CreateApiKeyResponse:
         asked = request.api_key
-        key, secret = self._api_keys.create(asked.display_name, asked.permissions, convert.asked_expiry(asked))
+        expire_time = optional_time(asked, "expire_time", inside="api_key.")
+        key, secret = self._api_keys.create(asked.display_name, asked.permissions, expire_time)
         return api_key_service_pb2.CreateApiKeyResponse(api_key=convert.api_key_to_proto(key), secret=secret)
 
     def ListApiKeys(

@@ -4,6 +4,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.kernel.errors import SessionRequired
 from services.kernel.names import API_KEY, USER
 
 
@@ -52,6 +53,12 @@ class Caller:
         if self.user_id is None:
             raise LookupError("this call has no user")
         return self.user_id
+
+    def require_session(self) -> UUID:
+        """The session that the call came with. Raises SessionRequired for an API key."""
+        if self.session_id is None:
+            raise SessionRequired
+        return self.session_id
 
     def require_workspace(self) -> UUID:
         """The workspace that the request names; its method's policy guarantees one."""

@@ -152,6 +152,24 @@ class FieldsInvalid(InvalidArgument):
         super().__init__("The request has invalid fields.", violations=violations)
 
 
+class SessionRequired(PermissionDenied):
+    """The call is for a person who is signed in; an API key may not make it."""
+
+    reason = "SESSION_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("This is for people who are signed in; an API key may not do it.")
+
+
+class EmailNotVerified(FailedPrecondition):
+    """The user has not yet shown that the e-mail address is theirs."""
+
+    reason = "EMAIL_NOT_VERIFIED"
+
+    def __init__(self) -> None:
+        super().__init__("The address has to be proven first, by the link in the mail.")
+
+
 class PageTokenInvalid(InvalidArgument):
     """The page token is damaged, or was issued for another query."""
 

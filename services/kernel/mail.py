@@ -1,7 +1,7 @@
 """Mail: a row in the commit that it belongs to, sent by a background sender through a port.
 
 The body may hold a token, so it is stored encrypted, and erased once an SMTP server has taken it. Without a server the
-rows stay, and `plinth mail` shows them.
+rows stay for a month, and `plinth mail` shows them.
 """
 
 import random
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Text, bindparam, insert, or_, select, update
+from sqlalchemy import Text, and_, bindparam, delete, insert, or_, select, update
 
 from services.kernel import tables
 from services.kernel.clock import Clock
@@ -37,6 +37,9 @@ _POLL_SECONDS = 2.0
 _SMTP_TIMEOUT_SECONDS = 20.0
 # Longer than all the steps of one delivery may take.
 _LEASE = timedelta(minutes=5)
+_SENT_KEPT = timedelta(days=7)
+# Given up, or never tried as there is no server: by then no link in it works any more.
+_UNSENT_KEPT = timedelta(days=30)
 
 _t = tables.mail
 _APPEND = compiled(
@@ -73,6 +76,14 @@ _FAILED = compiled(
     update(_t)
     .where(_t.c.id == bindparam("mail_id"))
     .values(next_attempt_time=bindparam("retry_time"), last_error=bindparam("error"))
+)
+_SWEEP = compiled(
+    delete(_t).where(
+        or_(
+            _t.c.send_time <= bindparam("sent_before"),
+            and_(_t.c.send_time.is_(None), _t.c.create_time <= bindparam("created_before")),
+        )
+    )
 )
 _LATEST = compiled(
     select(*_COLUMNS)
@@ -246,6 +257,11 @@ class MailSender:
             except PlinthError as error:
                 _log.warning("mail.paused", reason=error.reason)
             self._mailbox.waiting.wait(_POLL_SECONDS)
+
+
+def sweep(session: Session, now: datetime) -> int:
+    """Delete the mails that are no longer kept: sent, given up, or left unsent for want of a server; how many."""
+    return session.run(_SWEEP, sent_before=now - _SENT_KEPT, created_before=now - _UNSENT_KEPT)
 
 
 def _context(mail_id: UUID) -> str:

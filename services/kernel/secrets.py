@@ -96,6 +96,11 @@ class Keyring:
             raise DecryptionError("the value cannot be decrypted") from None
 
     @property
+    def rotating(self) -> bool:
+        """Whether there is a former master key, under which something may still be sealed."""
+        return len(self._keys) > 1
+
+    @property
     def mark(self) -> bytes:
         """What every ciphertext under the current master key begins with, and none under another."""
         key_id = self._primary.id.encode()

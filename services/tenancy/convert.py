@@ -1,12 +1,10 @@
 """Between the tenancy model and its protobuf messages."""
 
-from datetime import UTC, datetime
+from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from plinth.tenancy.v1 import (
     access_pb2,
@@ -19,13 +17,14 @@ from plinth.tenancy.v1 import (
     workspace_pb2,
 )
 from services.kernel.caller import Grant
-from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
 from services.kernel.feed import GrantChanged
 from services.kernel.names import USER, WORKSPACE
+from services.kernel.wire import in_mask, masked_text, optional_time, timestamp
 from services.tenancy.model.access import Step, StepKind
 from services.tenancy.model.audit import AuditEvent, AuditFilter
 from services.tenancy.model.invites import Invite, InviteState
+from services.tenancy.model.names import INVITE, MEMBER, ROLE
 from services.tenancy.model.roles import Role, RolePatch
 from services.tenancy.model.workspaces import Member, Person, Workspace
 
@@ -51,16 +50,46 @@ _ACTOR_TYPES = {
 }
 
 
+def workspace_in(name: str, *, field: str = "name") -> UUID:
+    """The workspace of that name. Raises NameInvalid, which blames `field`."""
+    (workspace_id,) = WORKSPACE.ids(name, field=field)
+    return workspace_id
+
+
+def user_in(name: str) -> UUID:
+    """The user of that name, in the field `user`. Raises NameInvalid."""
+    (user_id,) = USER.ids(name, field="user")
+    return user_id
+
+
+def member_in(name: str) -> tuple[UUID, UUID]:
+    """The workspace and the user of a member's name. Raises NameInvalid."""
+    workspace_id, user_id = MEMBER.ids(name)
+    return workspace_id, user_id
+
+
+def invite_in(name: str) -> tuple[UUID, UUID]:
+    """The workspace and the id of an invite's name. Raises NameInvalid."""
+    workspace_id, invite_id = INVITE.ids(name)
+    return workspace_id, invite_id
+
+
+def role_in(name: str) -> tuple[UUID, str]:
+    """The workspace and the id of a role's name. Raises NameInvalid."""
+    parts = ROLE.parse(name)
+    return UUID(parts["workspace"]), parts["role"]
+
+
 def workspace_to_proto(workspace: Workspace) -> workspace_pb2.Workspace:
     """A workspace."""
     return workspace_pb2.Workspace(
         name=workspace.name,
         display_name=workspace.display_name,
         etag=etag_of(workspace.version),
-        create_time=_timestamp(workspace.create_time),
-        update_time=_timestamp(workspace.update_time),
-        delete_time=_timestamp(workspace.delete_time),
-        purge_time=_timestamp(workspace.purge_time),
+        create_time=timestamp(workspace.create_time),
+        update_time=timestamp(workspace.update_time),
+        delete_time=timestamp(workspace.delete_time),
+        purge_time=timestamp(workspace.purge_time),
     )
 
 
@@ -73,8 +102,8 @@ def member_to_proto(member: Member, person: Person | None) -> member_pb2.Member:
         email=person.email if person else "",
         display_name=person.display_name if person else "",
         etag=etag_of(member.version),
-        create_time=_timestamp(member.create_time),
-        update_time=_timestamp(member.update_time),
+        create_time=timestamp(member.create_time),
+        update_time=timestamp(member.update_time),
     )
 
 
@@ -87,22 +116,22 @@ def role_to_proto(role: Role) -> role_pb2.Role:
         permissions=sorted(role.permissions),
         built_in=role.built_in,
         etag="" if role.built_in else etag_of(role.version),
-        create_time=_timestamp(role.create_time),
-        update_time=_timestamp(role.update_time),
+        create_time=timestamp(role.create_time),
+        update_time=timestamp(role.update_time),
     )
 
 
-def invite_to_proto(invite: Invite, now: datetime) -> invite_pb2.Invite:
-    """An invite, in its state by now."""
+def invite_to_proto(invite: Invite) -> invite_pb2.Invite:
+    """An invite, as of the moment that it was answered for."""
     return invite_pb2.Invite(
         name=invite.name,
         email=invite.email,
         role=invite.role_name,
-        state=_STATES[invite.state_at(now)],
+        state=_STATES[invite.state],
         inviter=invite.inviter_name,
-        expire_time=_timestamp(invite.expire_time),
-        create_time=_timestamp(invite.create_time),
-        update_time=_timestamp(invite.update_time),
+        expire_time=timestamp(invite.expire_time),
+        create_time=timestamp(invite.create_time),
+        update_time=timestamp(invite.update_time),
     )
 
 
@@ -155,7 +184,7 @@ def audit_event_to_proto(event: AuditEvent) -> audit_event_pb2.AuditEvent:
     """An audit event."""
     message = audit_event_pb2.AuditEvent(
         name=event.name,
-        time=_timestamp(event.time),
+        time=timestamp(event.time),
         actor_type=_ACTOR_TYPES.get(event.actor_type, audit_event_pb2.AuditEvent.ACTOR_TYPE_SYSTEM),
         actor=event.actor,
         user=USER.format(user=event.user_id) if event.user_id else "",
@@ -189,45 +218,11 @@ def audit_filter_from_proto(
     )
 
 
-def optional_time(message: Message, field: str, *, inside: str = "") -> datetime | None:
-    """The moment in a field, aware, in UTC; None where it is not set. Raises FieldsInvalid.
-
-    `inside` is the path of `message` in the request, e.g. `invite.`, for the field to be blamed by its own.
-    """
-    if not message.HasField(field):
-        return None
-    value: Timestamp = getattr(message, field)
-    try:
-        return value.ToDatetime(UTC)
-    except (ValueError, OverflowError):
-        raise FieldsInvalid(FieldViolation(inside + field, "is not a valid moment")) from None
-
-
-def masked_text(message: Message, mask: FieldMask, field: str) -> str | None:
-    """The text of a field that the mask says to change, else None. Without a mask: of a field that is set (AIP-134)."""
-    value: str = getattr(message, field)
-    return value if _changes(mask, field, populated=bool(value)) else None
-
-
 def role_patch_from_proto(role: role_pb2.Role, mask: FieldMask) -> RolePatch:
     """What to change of a role."""
     permissions = frozenset(role.permissions)
     return RolePatch(
         display_name=masked_text(role, mask, "display_name"),
         description=masked_text(role, mask, "description"),
-        permissions=permissions if _changes(mask, "permissions", populated=bool(permissions)) else None,
+        permissions=permissions if in_mask(mask, "permissions", populated=bool(permissions)) else None,
     )
-
-
-def _changes(mask: FieldMask, field: str, *, populated: bool) -> bool:
-    if not mask.paths:
-        return populated
-    return field in mask.paths or "*" in mask.paths
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp

@@ -7,24 +7,6 @@ from services.kernel.errors import AlreadyExists, FailedPrecondition, NotFound, 
 _NAMES_SHOWN = 10
 
 
-class SessionRequired(PermissionDenied):
-    """The call is for a person who is signed in; an API key may not make it."""
-
-    reason = "SESSION_REQUIRED"
-
-    def __init__(self) -> None:
-        super().__init__("An API key may not do this; sign in.")
-
-
-class EmailNotVerified(FailedPrecondition):
-    """The caller has not yet shown that the e-mail address is theirs."""
-
-    reason = "EMAIL_NOT_VERIFIED"
-
-    def __init__(self) -> None:
-        super().__init__("Verify your e-mail address first.")
-
-
 class LastOwner(FailedPrecondition):
     """A workspace always keeps an owner, and this is the only one."""
 

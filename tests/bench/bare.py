@@ -16,7 +16,6 @@ from services.kernel.config import Settings
 from services.kernel.db import Database, Scope
 from services.serve import server_options
 from services.tenancy import convert
-from services.tenancy.model.names import workspace_in
 from services.tenancy.repository.workspaces import WorkspaceRepository
 from tests.bench.tokens import NotSignedIn, Tokens
 
@@ -39,7 +38,7 @@ class BareWorkspaces(workspace_service_pb2_grpc.WorkspaceServiceServicer):
             user_id = self._tokens.user_of(metadata.get("authorization", ""))
         except NotSignedIn:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Sign in.")
-        workspace_id = workspace_in(request.name)
+        workspace_id = convert.workspace_in(request.name)
         with self._database.transaction(Scope("plinth_tenancy", workspace_id, user_id)) as session:
             workspace = WorkspaceRepository(session).get(workspace_id)
         if workspace is None:

@@ -6,8 +6,7 @@ import grpc
 import pytest
 
 from plinth.identity.v1 import user_service_pb2 as users
-from services.identity.errors import EmailNotVerified
-from services.kernel.errors import ResourceNotFound
+from services.kernel.errors import EmailNotVerified, ResourceNotFound
 from services.kernel.feed import Invalidation
 from services.wiring import Mesh
 from tests.identity.island import Island

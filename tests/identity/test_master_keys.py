@@ -34,3 +34,11 @@ def test_what_the_old_key_sealed_is_brought_under_the_new_one(island: Island, ke
     assert all(alone.decrypt(key.private_key, context=key.context) for key in keys)
     with pytest.raises(DecryptionError):
         keyring.decrypt(session.refresh_key, context=session.context)
+
+
+def test_without_a_former_key_nothing_is_looked_for(island: Island) -> None:
+    island.new()
+    resources = Resources(island.database, island.clock, island.hub, island.mailbox)
+    units = Units(resources, "identity", IdentityRepositories)
+    # Whoever looked would meet what this key cannot open.
+    assert Housekeeping(units, island.clock, Keyring.parse(f"new:{NEW}")).reseal() == 0

@@ -16,7 +16,7 @@ from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import SystemClock
 from services.kernel.db import Database, Session
 from services.kernel.deadline import seconds_left
-from services.kernel.errors import ResourceNotFound
+from services.kernel.errors import CallDeadlineExceeded, ResourceNotFound
 from services.kernel.feed import InvalidationHub
 from services.kernel.ids import new_id
 from services.kernel.mail import Mailbox
@@ -123,10 +123,19 @@ class TestInheritance:
         assert at_most - 0.9 < seen[0] <= at_most
 
     def test_past_the_deadline_is_not_begun(self, rig: SyncRig, tenancy: Any) -> None:
-        with deadline(time.monotonic() - 1), pytest.raises(grpc.RpcError) as raised:
+        with deadline(time.monotonic() - 1), pytest.raises(CallDeadlineExceeded):
             tenancy.Tell(pb.Ask())
-        assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
         assert rig.servicer.called == []
+
+    def test_past_the_deadline_the_client_hears_of_it_and_of_nothing_else(self, rig: SyncRig, tenancy: Any) -> None:
+        def handle(*_: Any) -> Any:
+            with deadline(time.monotonic() - 1):
+                return tenancy.Tell(pb.Ask())
+
+        rig.servicer.unary = handle
+        person = rig.world.person()
+        with refused(StatusCode.DEADLINE_EXCEEDED, CallDeadlineExceeded.reason):
+            rig.stub.GetSelf(pb.Ask(), metadata=person.metadata, timeout=TIMEOUT)
 
     def test_what_the_chain_itself_asks_ends_with_the_call(self, rig: SyncRig) -> None:
         left: list[float] = []

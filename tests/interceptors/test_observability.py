@@ -165,7 +165,7 @@ class TestTracing:
     def test_is_passed_on_to_the_services_that_a_call_asks(self, rig: SyncRig) -> None:
         seen = _see_callers(rig)
         with (
-            open_channel(f"127.0.0.1:{rig.port}", rig.tokens, "tenancy") as channel,
+            open_channel(f"127.0.0.1:{rig.port}", rig.tokens, "tenancy", max_bytes=1024) as channel,
             acting(Caller(traceparent=SAMPLED, request_id="request-1")),
         ):
             pb_grpc.ScratchServiceStub(channel).Tell(pb.Ask(), timeout=TIMEOUT)
@@ -180,7 +180,7 @@ class TestTracing:
             return pb.Answer()
 
         rig.servicer.unary = handle
-        with open_channel(f"127.0.0.1:{rig.port}", rig.tokens, "tenancy") as channel:
+        with open_channel(f"127.0.0.1:{rig.port}", rig.tokens, "tenancy", max_bytes=1024) as channel:
             stub = pb_grpc.ScratchServiceStub(channel)
             with deadline(time.monotonic() + 2):
                 stub.Tell(pb.Ask(), timeout=10)

@@ -18,7 +18,7 @@ from aiosmtpd.controller import Controller
 from services.kernel.clock import FrozenClock
 from services.kernel.config import ConfigError
 from services.kernel.db import Database, Scope, Session
-from services.kernel.mail import Mail, Mailbox, MailSender, SmtpTransport
+from services.kernel.mail import Mail, Mailbox, MailSender, SmtpTransport, sweep
 from services.kernel.secrets import Keyring, MasterKey
 from services.kernel.unit_of_work import Resources, Units
 from services.mesh.ports import free_port
@@ -274,6 +274,65 @@ class TestSender:
         assert office.arrived.wait(10)
         sender.stop()
         assert not sender._thread.is_alive()
+
+
+class TestSweep:
+    @pytest.fixture
+    def kept(
+        self, sessions: Callable[[], AbstractContextManager[Session]], clock: FrozenClock, owner: Owner
+    ) -> Callable[[timedelta], list[str]]:
+        """Who still has a mail in the table when it is swept so much later."""
+
+        def look(later: timedelta) -> list[str]:
+            with sessions() as session:
+                sweep(session, clock.now() + later)
+                session.commit()
+            rows = owner.execute("select recipient from kernel.mail order by recipient").fetchall()
+            return [row["recipient"] for row in rows]
+
+        return look
+
+    def test_takes_what_was_sent_a_week_ago(
+        self,
+        units: Units[Session],
+        office: PostOffice,
+        sender: MailSender,
+        clock: FrozenClock,
+        kept: Callable[[timedelta], list[str]],
+    ) -> None:
+        _write(units, "sent@example.com")
+        clock.advance(timedelta(days=20))  # it counts when it was sent, not when it was written
+        sender.send_due()
+        assert len(office.letters) == 1
+        assert kept(timedelta(days=7, seconds=-1)) == ["sent@example.com"]
+        assert kept(timedelta(days=7)) == []
+
+    def test_takes_what_was_given_up_a_month_ago(
+        self,
+        units: Units[Session],
+        office: PostOffice,
+        sender: MailSender,
+        owner: Owner,
+        kept: Callable[[timedelta], list[str]],
+    ) -> None:
+        office.refusals = ["451 not now"]
+        _write(units, "refused@example.com")
+        owner.execute("update kernel.mail set attempts = 11")
+        sender.send_due()
+        (row,) = owner.execute("select next_attempt_time from kernel.mail").fetchall()
+        assert row["next_attempt_time"] is None
+        assert kept(timedelta(days=30, seconds=-1)) == ["refused@example.com"]
+        assert kept(timedelta(days=30)) == []
+
+    @pytest.mark.usefixtures("office")
+    def test_takes_what_no_server_was_there_for_a_month_ago(
+        self, units: Units[Session], clock: FrozenClock, kept: Callable[[timedelta], list[str]]
+    ) -> None:
+        _write(units, "a@example.com")
+        clock.advance(timedelta(days=1))
+        _write(units, "b@example.com")
+        assert kept(timedelta(days=29, seconds=-1)) == ["a@example.com", "b@example.com"]
+        assert kept(timedelta(days=29)) == ["b@example.com"]
 
 
 class TestLocalOutbox:

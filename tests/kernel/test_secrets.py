@@ -57,6 +57,10 @@ class TestRotation:
         assert both.decrypt(sealed, context="c") == b"plain"
         assert Keyring([NEW]).decrypt(both.encrypt(b"new", context="c"), context="c") == b"new"
 
+    def test_lasts_for_as_long_as_there_is_a_former_key(self) -> None:
+        old, new = MasterKey("old", b"o" * 32), MasterKey("new", b"n" * 32)
+        assert [Keyring(keys).rotating for keys in ([old], [new, old], [new])] == [False, True, False]
+
     def test_without_its_key_nothing_opens(self) -> None:
         with pytest.raises(DecryptionError):
             Keyring([NEW]).decrypt(Keyring([OLD]).encrypt(b"plain", context="c"), context="c")

@@ -82,7 +82,9 @@ class Fleet:
     @contextmanager
     def streams(self) -> Iterator[grpc.Channel]:
         """A channel to the streams process that proves itself as the chain's."""
-        with open_channel(self.mesh.streams_address, self.tokens, "chain") as channel:
+        with open_channel(
+            self.mesh.streams_address, self.tokens, "chain", max_bytes=self.settings.max_message_bytes
+        ) as channel:
             yield channel
 
     def read_mail(self, email: str) -> list[str]:

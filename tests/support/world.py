@@ -11,12 +11,12 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from interceptors.auth import AUDIENCE, ISSUER
 from interceptors.ports import ApiKeyState, SessionState
 from services.kernel.caller import Grant
 from services.kernel.feed import ApiKeyRevoked, GrantChanged, Invalidation, InvalidationHub, SessionRevoked
 from services.kernel.ids import new_id
 from services.kernel.names import WORKSPACE
+from services.kernel.tokens import AUDIENCE, ISSUER
 
 KID = "user-key-1"
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)

@@ -5,17 +5,22 @@ from pathlib import Path
 import pytest
 
 from plinth.errors.v1 import error_reason_pb2
-from services.kernel.errors import PlinthError
+from services.kernel.errors import EmailNotVerified, PlinthError, SessionRequired
 from services.tenancy import errors
 
 DOCS = Path(__file__).parents[2] / "docs" / "tenancy.md"
 REASONS = sorted(
     name.removeprefix("ERROR_REASON_") for name, number in error_reason_pb2.ErrorReason.items() if 200 <= number < 300
 )
-CLASSES = [
-    value
-    for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, PlinthError) and value.__module__ == errors.__name__
+# Its own, and those that it has in common with identity.
+CLASSES: list[type[PlinthError]] = [
+    SessionRequired,
+    EmailNotVerified,
+    *(
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, PlinthError) and value.__module__ == errors.__name__
+    ),
 ]
 
 

@@ -3,7 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from services.wiring import all_policies
 from tests.tools.conftest import Compile, CompileError
 from tests.tools.contracts import MESSAGES, http, method, policy, service
 from tools.contract import Access, Contract, ContractError, read
@@ -55,6 +59,38 @@ class TestPolicy:
         assert found.permission == ("pets.read" if access is Access.PERMISSION else "")
 
 
+class TestBothReaders:
+    """The generators read the contract with this module, the servers with `interceptors.policy`."""
+
+    def test_say_the_same_of_every_method(self) -> None:
+        files: dict[str, FileDescriptorProto] = {}
+        policies = all_policies()
+        for service_name in sorted({served.service for served in policies.values()}):
+            _collect(descriptor_pool.Default().FindFileContainingSymbol(service_name), files)
+        ours = [name for name in files if name.startswith("plinth/")]
+        generated = {found.path: found for found in read(files.values(), ours).methods}
+        assert set(generated) == set(policies)
+        for path, found in generated.items():
+            served = policies[path]
+            timeout = None if found.timeout is None else found.timeout.total_seconds()
+            assert (path, timeout, found.access, found.permission, found.read_only) == (
+                path,
+                served.timeout,
+                served.access.value,
+                served.permission,
+                served.read_only,
+            )
+
+
+def _collect(file: FileDescriptor, into: dict[str, FileDescriptorProto]) -> None:
+    """A file after everything that it imports."""
+    if file.name not in into:
+        for imported in file.dependencies:
+            _collect(imported, into)
+        into[file.name] = FileDescriptorProto()
+        file.CopyToProto(into[file.name])
+
+
 class TestTimeout:
     def test_a_call_has_fifteen_seconds_unless_the_policy_says_otherwise(self, compile_proto: Compile) -> None:
         found = contract_of(
@@ -65,14 +101,21 @@ class TestTimeout:
         timeouts = {method.descriptor.name: method.timeout for method in found.methods}
         assert timeouts == {"GetPet": timedelta(seconds=15), "ListPets": timedelta(seconds=2.5)}
 
-    def test_a_stream_has_none_unless_the_policy_says_otherwise(self, compile_proto: Compile) -> None:
+    def test_so_has_a_stream_but_a_watch_has_none(self, compile_proto: Compile) -> None:
         found = contract_of(
             compile_proto,
             method("WatchPet", policy("public: true"), returns="stream Pet"),
+            method("WatchPets", policy("public: true timeout: {seconds: 2}"), returns="stream Pet"),
+            method("StreamPets", policy("public: true"), returns="stream Pet"),
             method("ExportPets", policy("public: true timeout: {seconds: 300}"), returns="stream Pet"),
         )
         timeouts = {method.descriptor.name: method.timeout for method in found.methods}
-        assert timeouts == {"WatchPet": None, "ExportPets": timedelta(minutes=5)}
+        assert timeouts == {
+            "WatchPet": None,
+            "WatchPets": None,
+            "StreamPets": timedelta(seconds=15),
+            "ExportPets": timedelta(minutes=5),
+        }
 
     def test_a_watch_that_is_no_stream_fails_generation(self, compile_proto: Compile) -> None:
         with pytest.raises(ContractError, match="is no server stream"):

@@ -22,6 +22,7 @@ def upgrade() -> None:
             purge_time timestamptz,
             check ((delete_time is null) = (purge_time is null))
         )""")
+    op.execute("create index on tenancy.workspaces (purge_time) where purge_time is not null")
     op.execute("""
         create table tenancy.roles (
             workspace_id uuid not null references tenancy.workspaces on delete cascade,
@@ -93,10 +94,11 @@ def upgrade() -> None:
         f" using ({alone} and exists ({mine} = roles.workspace_id and m.custom_role_id = roles.role_id))"
     )
 
-    # The system role finds an invite by its token's hash, and removes a user from every workspace under its lock.
-    rls.system_policy("tenancy.invites", "select")
+    # The system role finds an invite by its token's hash, removes a user from every workspace under its lock, and
+    # deletes what is no longer kept: with a workspace go its members, roles and invites.
+    rls.system_policy("tenancy.invites", "select, delete")
     rls.system_policy("tenancy.members", "select, delete")
-    rls.system_policy("tenancy.workspaces", "select, update")
+    rls.system_policy("tenancy.workspaces", "select, update, delete")
 
     op.execute("grant select on kernel.audit to plinth_tenancy")
     op.execute(

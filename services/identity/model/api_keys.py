@@ -8,9 +8,9 @@ from uuid import UUID
 from services.identity.errors import PermissionsExceedGrant
 from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.names import API_KEY
+from services.kernel.tokens import API_KEY_PREFIX
 
-PREFIX = "plk_"
-_SHOWN = len(PREFIX) + 6
+_SHOWN = len(API_KEY_PREFIX) + 6
 _DEFAULT_LIFE = timedelta(days=90)
 _MAX_LIFE = timedelta(days=366)
 

@@ -1,7 +1,8 @@
 """Users and their addresses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from services.kernel.names import USER
@@ -24,6 +25,28 @@ class User:
     def name(self) -> str:
         """`users/{user}`."""
         return USER.format(user=self.id)
+
+    def verified(self, now: datetime, *, display_name: str | None = None) -> Self:
+        """With the address proven; under another name where the registration that proved it gave one."""
+        name = self.display_name if display_name is None else display_name
+        return replace(self, email_verified=True, display_name=name, version=self.version + 1, update_time=now)
+
+    def renamed(self, display_name: str, now: datetime) -> Self:
+        """With another display name; the same one when it has that already."""
+        if display_name == self.display_name:
+            return self
+        return replace(self, display_name=display_name, version=self.version + 1, update_time=now)
+
+    def moved_to(self, email: str, now: datetime) -> Self:
+        """With another address, which is proven."""
+        return replace(
+            self,
+            email=email,
+            email_key=email_key(email),
+            email_verified=True,
+            version=self.version + 1,
+            update_time=now,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _GET = compiled(select(users).where(_u.id == _USER))
 _LOCK = compiled(select(users).where(_u.id == _USER).with_for_update())
 _GET_BY_EMAIL = compiled(select(users).where(_u.email_key == bindparam("key")))
 _GET_MANY = compiled(select(users).where(_u.id == any_(bindparam("ids", type_=ARRAY(PG_UUID)))))
-_UPDATE = compiled(
+_SAVE = compiled(
     update(users)
     .where(_u.id == _USER)
     .values(
@@ -35,10 +35,9 @@ _UPDATE = compiled(
         email_key=bindparam("new_key"),
         email_verified=bindparam("verified"),
         display_name=bindparam("name"),
-        version=_u.version + 1,
+        version=bindparam("new_version"),
         update_time=bindparam("now"),
     )
-    .returning(*users.columns)
 )
 _DELETE = compiled(delete(users).where(_u.id == _USER))
 
@@ -107,26 +106,21 @@ class UserRepository:
         """Those of the users that exist, in no order."""
         return self._session.all(_GET_MANY, User, ids=list(ids))
 
-    def update(
-        self, user: User, now: datetime, *, email: str, email_key: str, email_verified: bool, display_name: str
-    ) -> User:
-        """The user with these values and the next version. Raises EmailTaken where another has the address."""
+    def save(self, user: User) -> None:
+        """Write the new values of a user that is locked. Raises EmailTaken where another has the address."""
         try:
-            updated = self._session.first(
-                _UPDATE,
-                User,
+            self._session.run(
+                _SAVE,
                 user=user.id,
-                new_email=email,
-                new_key=email_key,
-                verified=email_verified,
-                name=display_name,
-                now=now,
+                new_email=user.email,
+                new_key=user.email_key,
+                verified=user.email_verified,
+                name=user.display_name,
+                new_version=user.version,
+                now=user.update_time,
             )
         except pg.UniqueViolation:
             raise EmailTaken from None
-        if updated is None:
-            raise LookupError("the user is gone")
-        return updated
 
     def delete(self, user_id: UUID) -> None:
         """Remove the user, and by cascade all that hangs on it."""

@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from plinth.identity.v1 import events_pb2
-from services.identity.model.api_keys import PREFIX, ApiKey, check_expiry, check_permissions, shown_prefix
+from services.identity.model.api_keys import ApiKey, check_expiry, check_permissions, shown_prefix
 from services.identity.repository import IdentityRepositories
-from services.identity.service.callers import calling_session
 from services.identity.service.sessions import USE_NOTED_EVERY
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -19,7 +16,9 @@ from services.kernel.ids import new_id
 from services.kernel.names import API_KEY
 from services.kernel.paging import Pager
 from services.kernel.secrets import hash_token, new_token
+from services.kernel.tokens import API_KEY_PREFIX
 from services.kernel.unit_of_work import Units
+from services.kernel.wire import timestamp
 
 
 class ApiKeys:
@@ -35,8 +34,9 @@ class ApiKeys:
 
         Raises SessionRequired, PermissionsExceedGrant or FieldsInvalid.
         """
-        calling_session()
-        caller, now, secret = current_caller(), self._clock.now(), new_token(PREFIX)
+        caller = current_caller()
+        caller.require_session()
+        now, secret = self._clock.now(), new_token(API_KEY_PREFIX)
         key = ApiKey(
             workspace_id=caller.require_workspace(),
             id=new_id(),
@@ -50,7 +50,10 @@ class ApiKeys:
             revoke_time=None,
         )
         created = events_pb2.ApiKeyCreated(
-            api_key=key.name, creator=caller.principal, permissions=key.permissions, expire_time=_wire(key.expire_time)
+            api_key=key.name,
+            creator=caller.principal,
+            permissions=key.permissions,
+            expire_time=timestamp(key.expire_time),
         )
         with self._units() as uow:
             uow.repo.api_keys.add(key, hash_token(secret))
@@ -90,9 +93,3 @@ class ApiKeys:
             if uow.repo.api_keys.touch(key, now, now - USE_NOTED_EVERY):
                 uow.commit()
         return key
-
-
-def _wire(time: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

@@ -6,11 +6,10 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from plinth.identity.v1 import events_pb2
-from services.identity.errors import EmailNotVerified
 from services.identity.model.users import User, email_key
 from services.identity.repository import IdentityRepositories
 from services.kernel.clock import Clock
-from services.kernel.errors import ResourceNotFound
+from services.kernel.errors import EmailNotVerified, ResourceNotFound
 from services.kernel.feed import UserSessionsRevoked
 from services.kernel.names import USER
 from services.kernel.unit_of_work import UnitOfWork, Units

@@ -61,16 +61,14 @@ class EmailChange:
         link = self._links.find(token, Purpose.CHANGE_EMAIL)
         if link.user_id != caller.require_user():
             raise LinkInvalid
-        key = email_key(link.email)
-        self._make_way(key, link.user_id)
+        self._make_way(email_key(link.email), link.user_id)
         with self._units.user() as uow:
             now = self._clock.now()
             user = uow.repo.users.lock(link.user_id)
             if user is None or uow.repo.links.lock(link) is None:
                 raise LinkInvalid
-            changed = uow.repo.users.update(
-                user, now, email=link.email, email_key=key, email_verified=True, display_name=user.display_name
-            )
+            changed = user.moved_to(link.email, now)
+            uow.repo.users.save(changed)
             # Links that went to the old address end with it.
             uow.repo.links.delete_all(user.id)
             end_sessions(uow, user.id, RevokeReason.EMAIL_CHANGED, now, kept=caller.session_id)

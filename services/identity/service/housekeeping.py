@@ -38,8 +38,11 @@ class Housekeeping:
     def reseal(self) -> int:
         """Bring what is sealed under a former master key under the current one; how many rows.
 
-        Once it finds nothing more, the former key is needed here no longer.
+        Once it finds nothing more, the former key is needed here no longer. Without a former key it looks at nothing:
+        keys change only with a restart.
         """
+        if not self._keyring.rotating:
+            return 0
         count = 0
         with self._units.system() as uow:
             for key in uow.repo.signing_keys.list_all():

@@ -74,14 +74,8 @@ class Passwords:
                 raise LinkInvalid
             uow.repo.users.set_password(user.id, encoded, now)
             if not user.email_verified:
-                user = uow.repo.users.update(
-                    user,
-                    now,
-                    email=user.email,
-                    email_key=user.email_key,
-                    email_verified=True,
-                    display_name=user.display_name,
-                )
+                user = user.verified(now)
+                uow.repo.users.save(user)
                 uow.emit(user.name, events_pb2.EmailVerified(user=user.name))
             uow.repo.links.delete_all(user.id)
             uow.repo.users.remember_source(user.id, source, now)

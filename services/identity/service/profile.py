@@ -7,7 +7,6 @@ from services.identity.model.personal_data import PersonalData
 from services.identity.model.sessions import RECENT, OwnSession, RevokeReason
 from services.identity.model.users import User
 from services.identity.repository import IdentityRepositories
-from services.identity.service.callers import calling_session
 from services.identity.service.ending import wire_reason
 from services.identity.service.mails import Mails
 from services.kernel.caller import current_caller
@@ -44,23 +43,16 @@ class Profile:
         with self._units.user() as uow:
             user = _own(uow, lock=True)
             check_etag(etag, user.version, user.name)
-            if display_name is None or display_name == user.display_name:
-                return user
-            updated = uow.repo.users.update(
-                user,
-                self._clock.now(),
-                email=user.email,
-                email_key=user.email_key,
-                email_verified=user.email_verified,
-                display_name=display_name,
-            )
-            uow.emit(user.name, events_pb2.UserUpdated(user=user.name, fields=["display_name"]))
-            uow.commit()
-            return updated
+            renamed = user if display_name is None else user.renamed(display_name, self._clock.now())
+            if renamed is not user:
+                uow.repo.users.save(renamed)
+                uow.emit(user.name, events_pb2.UserUpdated(user=user.name, fields=["display_name"]))
+                uow.commit()
+            return renamed
 
     def export(self) -> PersonalData:
         """All that identity holds about the calling user."""
-        now, current = self._clock.now(), calling_session()
+        now, current = self._clock.now(), current_caller().require_session()
         with self._units.user() as uow:
             user = _own(uow)
             return PersonalData(
@@ -77,7 +69,7 @@ class Profile:
 
         Raises EtagRequired, EtagMismatch, SignInRequired, or tenancy's SOLE_OWNER while a workspace would be orphaned.
         """
-        session_id = calling_session()
+        session_id = current_caller().require_session()
         with self._units.user() as uow:
             user = _own(uow)
             check_etag(etag, user.version, user.name)

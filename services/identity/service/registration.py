@@ -129,19 +129,13 @@ class Registration:
             uow.commit()
 
     def _take_effect(self, uow: UnitOfWork[IdentityRepositories], user: User, link: Link) -> None:
-        now, display_name = self._clock.now(), user.display_name
+        now = self._clock.now()
+        display_name: str | None = None
         if link.password_hash is not None:
             uow.repo.users.set_password(user.id, link.password_hash, now)
             display_name = link.display_name or ""
             end_sessions(uow, user.id, RevokeReason.REGISTRATION_REPLACED, now)
-        uow.repo.users.update(
-            user,
-            now,
-            email=user.email,
-            email_key=user.email_key,
-            email_verified=True,
-            display_name=display_name,
-        )
+        uow.repo.users.save(user.verified(now, display_name=display_name))
         # The links of other registrations are somebody else's.
         uow.repo.links.delete(user.id, Purpose.VERIFY_EMAIL)
         uow.emit(user.name, events_pb2.EmailVerified(user=user.name))

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from services.identity.model.sessions import OwnSession, RevokeReason, Session, SessionState
 from services.identity.repository import IdentityRepositories
-from services.identity.service.callers import calling_session
 from services.identity.service.ending import end_session, end_sessions
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -27,7 +26,8 @@ class Sessions:
 
     def list_own(self, page_size: int, page_token: str) -> tuple[list[OwnSession], str]:
         """A page of the live sessions, the latest first, and the token of the next. Raises PageTokenInvalid."""
-        user_id, current = current_caller().require_user(), calling_session()
+        caller = current_caller()
+        user_id, current = caller.require_user(), caller.require_session()
         page = self._pager.page(page_token, page_size, "ListSessions", str(user_id))
         with self._units.user() as uow:
             found = uow.repo.sessions.list_live(user_id, self._clock.now(), after=page.after_id(), count=page.count)
@@ -45,7 +45,8 @@ class Sessions:
 
     def revoke_others(self) -> int:
         """End every session of the calling user but the calling one; how many."""
-        user_id, kept = current_caller().require_user(), calling_session()
+        caller = current_caller()
+        user_id, kept = caller.require_user(), caller.require_session()
         with self._units.user() as uow:
             count = end_sessions(uow, user_id, RevokeReason.REVOKED, self._clock.now(), kept=kept)
             uow.commit()

@@ -18,7 +18,6 @@ from services.identity.model.sessions import (
 from services.identity.model.throttle import source_of
 from services.identity.model.users import User
 from services.identity.repository import IdentityRepositories
-from services.identity.service.callers import calling_session
 from services.identity.service.credentials import Credentials, Proven
 from services.identity.service.ending import end_session
 from services.identity.service.signing_keys import Signer, SigningKeys
@@ -109,7 +108,7 @@ class SignIn:
 
     def sign_out(self) -> None:
         """End the session that the call came with."""
-        session_id = calling_session()
+        session_id = current_caller().require_session()
         with self._units.user() as uow:
             session = uow.repo.sessions.get(session_id)
             if session is not None:

@@ -25,10 +25,9 @@ from services.kernel.config import Settings
 from services.kernel.ids import new_id
 from services.kernel.names import ResourceName
 from services.kernel.secrets import Keyring
+from services.kernel.tokens import AUDIENCE, ISSUER
 from services.kernel.unit_of_work import UnitOfWork, Units
 
-ISSUER = "plinth"
-AUDIENCE = "plinth"
 SIGNING_KEY = ResourceName("signingKeys/{kid}", words=frozenset({"kid"}))
 
 _REREAD = timedelta(minutes=1)

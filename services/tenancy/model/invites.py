@@ -26,7 +26,7 @@ class InviteState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """An invitation of one address, in lower case. `state` is the stored one: `state_at` knows the time."""
+    """An invitation of one address, in lower case. `state` is the stored one: `as_of` knows the time."""
 
     workspace_id: UUID
     invite_id: UUID
@@ -58,6 +58,11 @@ class Invite:
         if self.state is InviteState.PENDING and self.expire_time <= now:
             return InviteState.EXPIRED
         return self.state
+
+    def as_of(self, now: datetime) -> Self:
+        """In the state that it is in by now; the same one when that is the stored one."""
+        state = self.state_at(now)
+        return self if state is self.state else replace(self, state=state)
 
     def accepted(self, now: datetime) -> Self:
         """Accepted, once and in time. Raises InviteExpired or InviteClosed."""

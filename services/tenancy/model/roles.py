@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.kernel.errors import FieldsInvalid, FieldViolation, ResourceNotFound
 from services.tenancy.errors import RoleAboveOwn, RoleBuiltIn
-from services.tenancy.model.names import ROLE, role_in
+from services.tenancy.model.names import ROLE
 
 OWNER, ADMIN, MEMBER, VIEWER = "owner", "admin", "member", "viewer"
 BUILT_IN = (OWNER, ADMIN, MEMBER, VIEWER)
@@ -147,7 +147,7 @@ class Catalogue:
 
 def role_id_in(workspace_id: UUID, name: str, *, field: str) -> str:
     """The id of the role that `name` names in this workspace. Raises NameInvalid, or ResourceNotFound for another's."""
-    there, role_id = role_in(name, field=field)
-    if there != workspace_id:
+    parts = ROLE.parse(name, field=field)
+    if UUID(parts["workspace"]) != workspace_id:
         raise ResourceNotFound(name)
-    return role_id
+    return parts["role"]

@@ -10,7 +10,7 @@ from services.kernel.caller import Grant
 from services.kernel.errors import ResourceNotFound
 from services.kernel.names import WORKSPACE
 from services.tenancy.errors import LastOwner
-from services.tenancy.model.names import MEMBER, ROLE, member_in
+from services.tenancy.model.names import MEMBER, ROLE
 from services.tenancy.model.roles import OWNER, WORKSPACE_DELETE, WORKSPACE_READ
 
 PURGE_AFTER = timedelta(days=30)
@@ -131,7 +131,7 @@ def require_other_owner(member: Member, owners: Collection[UUID]) -> None:
 
 def user_id_in(workspace_id: UUID, name: str, *, field: str) -> UUID:
     """The user whose membership of this workspace `name` names. Raises NameInvalid, or ResourceNotFound elsewhere."""
-    there, user_id = member_in(name, field=field)
+    there, user_id = MEMBER.ids(name, field=field)
     if there != workspace_id:
         raise ResourceNotFound(name)
     return user_id

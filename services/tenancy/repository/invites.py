@@ -1,11 +1,12 @@
 """Invites, as rows. Of a token only the hash is kept."""
 
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
-from services.kernel.db import Session, compiled
+from services.kernel.db import Session, Statement, compiled
 from services.tenancy.model.invites import Invite, InviteState
 from services.tenancy.tables import invites
 
@@ -43,6 +44,16 @@ _EXPIRE_WITH_ROLE = compiled(
         _t.expire_time <= bindparam("now"),
     )
     .values(state=InviteState.EXPIRED.value)
+)
+
+_unanswered = or_(_pending, _t.state == InviteState.EXPIRED.value)
+_SWEEP = compiled(
+    delete(invites).where(
+        or_(
+            and_(_unanswered, _t.expire_time <= bindparam("before")),
+            and_(~_unanswered, _t.update_time <= bindparam("before")),
+        )
+    )
 )
 
 
@@ -113,27 +124,39 @@ class InviteRepository:
         """Mark what has run out of time, so that it keeps no custom role in use."""
         self._session.run(_EXPIRE_WITH_ROLE, workspace=workspace_id, role=role_id, now=now)
 
+    def sweep(self, before: datetime) -> int:
+        """Delete what was answered, taken back or out of time by then; how many. In a system session."""
+        return self._session.run(_SWEEP, before=before)
+
     def list_newest(
         self, workspace_id: UUID, state: InviteState | None, after: UUID | None, count: int, now: datetime
     ) -> list[Invite]:
         """Invites in a state (None: in any), newest first, after the one named."""
-        statement = (
-            select(*_COLUMNS)
-            .where(_t.workspace_id == workspace_id, _t.invite_id < (after or _LAST))
-            .order_by(_t.invite_id.desc())
-            .limit(count)
+        return self._session.all(
+            _newest(state), _invite, workspace=workspace_id, after=after or _LAST, count=count, now=now
         )
-        match state:
-            case None:
-                pass
-            case InviteState.PENDING:
-                statement = statement.where(_pending, _t.expire_time > now)
-            case InviteState.EXPIRED:
-                out_of_time = and_(_pending, _t.expire_time <= now)
-                statement = statement.where(out_of_time | (_t.state == state.value))
-            case _:
-                statement = statement.where(_t.state == state.value)
-        return self._session.all(statement, _invite)
+
+
+@cache
+def _newest(state: InviteState | None) -> Statement:
+    """Invites in that state at `now`, newest first; compiled once for each."""
+    statement = (
+        select(*_COLUMNS)
+        .where(_t.workspace_id == bindparam("workspace"), _t.invite_id < bindparam("after"))
+        .order_by(_t.invite_id.desc())
+        .limit(bindparam("count"))
+    )
+    match state:
+        case None:
+            pass
+        case InviteState.PENDING:
+            statement = statement.where(_pending, _t.expire_time > bindparam("now"))
+        case InviteState.EXPIRED:
+            out_of_time = and_(_pending, _t.expire_time <= bindparam("now"))
+            statement = statement.where(out_of_time | (_t.state == state.value))
+        case _:
+            statement = statement.where(_t.state == state.value)
+    return compiled(statement)
 
 
 def _invite(*, state: str, **columns: object) -> Invite:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import any_, bindparam, insert, literal, or_, select, update
+from sqlalchemy import any_, bindparam, delete, insert, literal, or_, select, update
 
 from services.kernel.db import Session, compiled
 from services.tenancy.model.roles import OWNER, WORKSPACE_DELETE
@@ -48,6 +48,16 @@ _LIST_MINE_WITH_DELETED = compiled(
     )
 )
 
+# Each batch goes in a commit of its own; what another process purges at this moment is left to it.
+_due = (
+    select(_t.workspace_id)
+    .where(_t.purge_time <= bindparam("now"))
+    .order_by(_t.purge_time)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+_PURGE = compiled(delete(workspaces).where(_t.workspace_id.in_(_due)).returning(_t.workspace_id))
+
 
 class WorkspaceRepository:
     """Workspaces of the session's tenant, or of its user."""
@@ -87,6 +97,12 @@ class WorkspaceRepository:
             delete_time=workspace.delete_time,
             purge_time=workspace.purge_time,
         )
+
+    def purge(self, now: datetime, count: int) -> list[UUID]:
+        """Delete workspaces whose time has come, no more than `count`, with all that is in them: which; in a system
+        session.
+        """
+        return self._session.all(_PURGE, lambda workspace_id: workspace_id, now=now, count=count)
 
     def list_by_member(self, user_id: UUID, after: UUID | None, count: int) -> list[Workspace]:
         """Living workspaces of a user, oldest first, after the one named."""

@@ -10,6 +10,7 @@ from services.tenancy.model.roles import Catalogue
 from services.tenancy.repository import TenancyRepositories
 from services.tenancy.service.access import AccessService
 from services.tenancy.service.audit import AuditService
+from services.tenancy.service.housekeeping import Housekeeping
 from services.tenancy.service.invites import InviteService
 from services.tenancy.service.members import MemberService
 from services.tenancy.service.people import People
@@ -19,6 +20,7 @@ from services.tenancy.service.workspaces import WorkspaceService
 __all__ = [
     "AccessService",
     "AuditService",
+    "Housekeeping",
     "InviteService",
     "MemberService",
     "RoleService",
@@ -38,6 +40,7 @@ class TenancyServices:
     roles: RoleService
     access: AccessService
     audit: AuditService
+    housekeeping: Housekeeping
 
 
 def build_tenancy(
@@ -58,4 +61,5 @@ def build_tenancy(
         roles=RoleService(units, clock, pager, catalogue),
         access=AccessService(units, clock, catalogue),
         audit=AuditService(units, pager),
+        housekeeping=Housekeeping(units, clock),
     )

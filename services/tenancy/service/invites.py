@@ -12,6 +12,7 @@ from services.kernel.ids import new_id
 from services.kernel.mail import Mail
 from services.kernel.paging import Pager
 from services.kernel.secrets import hash_token, new_token
+from services.kernel.wire import timestamp
 from services.tenancy.errors import InviteNotFound, InvitePending, InviterLacksRole, MemberExists
 from services.tenancy.model.invites import Invite, InviteState, expiry
 from services.tenancy.model.names import INVITE, MEMBER
@@ -69,26 +70,29 @@ class InviteService:
                 raise MemberExists(MEMBER.format(workspace=workspace_id, member=invited.user_id))
             self._make_room(uow, invite, now)
             uow.repo.invites.add(invite, hash_token(token))
-            event = events_pb2.InviteCreated(invite=invite.name, role=invite.role_name)
-            event.expire_time.FromDatetime(invite.expire_time)
+            event = events_pb2.InviteCreated(
+                invite=invite.name, role=invite.role_name, expire_time=timestamp(invite.expire_time)
+            )
             uow.emit(invite.name, event)
             uow.mail(self._letter(invite, workspace, inviter, token))
             uow.commit()
         return invite
 
     def get(self, workspace_id: UUID, invite_id: UUID) -> Invite:
-        """An invite. Raises ResourceNotFound."""
+        """An invite, in its state by now. Raises ResourceNotFound."""
         with self._units() as uow:
-            return _invite(uow, workspace_id, invite_id)
+            return _invite(uow, workspace_id, invite_id).as_of(self._clock.now())
 
     def list_invites(
         self, workspace_id: UUID, state: InviteState | None, page_size: int, page_token: str
     ) -> tuple[list[Invite], str]:
-        """A page of invites in a state (None: in any), and the token of the next. Raises PageTokenInvalid."""
+        """A page of invites in a state by now (None: in any), and the token of the next. Raises PageTokenInvalid."""
+        now = self._clock.now()
         page = self._pager.page(page_token, page_size, "ListInvites", str(workspace_id), state or "")
         with self._units() as uow:
-            found = uow.repo.invites.list_newest(workspace_id, state, page.after_id(), page.count, self._clock.now())
-        return self._pager.cut(page, found, lambda invite: (invite.invite_id,))
+            found = uow.repo.invites.list_newest(workspace_id, state, page.after_id(), page.count, now)
+        shown, next_token = self._pager.cut(page, found, lambda invite: (invite.invite_id,))
+        return [invite.as_of(now) for invite in shown], next_token
 
     def resend(self, workspace_id: UUID, invite_id: UUID) -> Invite:
         """The invite under a new link, in the caller's name.
@@ -105,8 +109,7 @@ class InviteService:
             self._check_role(uow, after, now)
             self._make_room(uow, after, now)
             uow.repo.invites.renew(after, hash_token(token))
-            event = events_pb2.InviteResent(invite=after.name)
-            event.expire_time.FromDatetime(after.expire_time)
+            event = events_pb2.InviteResent(invite=after.name, expire_time=timestamp(after.expire_time))
             uow.emit(after.name, event)
             uow.mail(self._letter(after, workspace, inviter, token))
             uow.commit()

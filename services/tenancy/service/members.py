@@ -12,7 +12,7 @@ from services.kernel.errors import FieldsInvalid, FieldViolation, PageTokenInval
 from services.kernel.etags import check_etag
 from services.kernel.feed import GrantChanged
 from services.kernel.paging import Pager
-from services.tenancy.errors import LastOwner, SessionRequired, SoleOwner
+from services.tenancy.errors import LastOwner, SoleOwner
 from services.tenancy.model.names import MEMBER
 from services.tenancy.model.roles import ADMIN, OWNER, Catalogue, role_id_in
 from services.tenancy.model.workspaces import Member, Person, require_other_owner, user_id_in
@@ -86,8 +86,7 @@ class MemberService:
     def leave(self, workspace_id: UUID) -> None:
         """End the caller's own membership. Raises SessionRequired for an API key, ResourceNotFound or LastOwner."""
         caller = current_caller()
-        if caller.api_key_id is not None:
-            raise SessionRequired
+        caller.require_session()
         with self._units() as uow:
             uow.repo.workspaces.lock(workspace_id)
             member = _member(uow, workspace_id, caller.require_user())

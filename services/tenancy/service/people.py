@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from plinth.identity.v1 import user_pb2, user_service_pb2, user_service_pb2_grpc
+from services.kernel.errors import EmailNotVerified
 from services.kernel.names import USER
-from services.tenancy.errors import EmailNotVerified
 from services.tenancy.model.workspaces import Person
 
 _BATCH = 500

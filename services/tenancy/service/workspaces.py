@@ -11,6 +11,7 @@ from services.kernel.feed import GrantChanged
 from services.kernel.ids import new_id
 from services.kernel.names import WORKSPACE
 from services.kernel.paging import Pager
+from services.kernel.wire import timestamp
 from services.tenancy.model.roles import OWNER
 from services.tenancy.model.workspaces import Member, Workspace
 from services.tenancy.service.authority import TenancyUnitOfWork, TenancyUnits
@@ -83,9 +84,7 @@ class WorkspaceService:
             before = self._locked(uow, workspace_id, etag)
             after = before.after_delete(self._clock.now())
             if after is not before:
-                event = events_pb2.WorkspaceDeleted(workspace=after.name)
-                if after.purge_time is not None:
-                    event.purge_time.FromDatetime(after.purge_time)
+                event = events_pb2.WorkspaceDeleted(workspace=after.name, purge_time=timestamp(after.purge_time))
                 uow.repo.workspaces.save(after)
                 uow.emit(after.name, event)
                 uow.invalidate(GrantChanged(workspace_id))

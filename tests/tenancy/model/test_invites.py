@@ -31,6 +31,11 @@ class TestState:
     def test_an_ended_one_stays_what_it_is(self, state: InviteState) -> None:
         assert invite(state).state_at(LATER) is state
 
+    def test_it_is_shown_as_of_a_moment(self) -> None:
+        pending = invite()
+        assert pending.as_of(NOW) is pending
+        assert pending.as_of(LATER).state is EXPIRED
+
 
 class TestAccept:
     def test_in_time(self) -> None:

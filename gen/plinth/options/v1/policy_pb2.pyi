@@ -88,7 +88,7 @@ class Policy(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """Longest time that a call may take; unset means 15 s. Streams (Watch…) have none."""
+        """Longest time that a call may take, a stream as well; unset means 15 s. Methods named Watch… have none."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplinth/tenancy/v1/events.proto\x12\x11plinth.tenancy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x10WorkspaceCreated\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"S\n\x10WorkspaceUpdated\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"k\n\x10WorkspaceDeleted\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\"2\n\x12WorkspaceUndeleted\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\"Q\n\x0bMemberAdded\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12\x16\n\x06invite\x18\x03 \x01(\tR\x06invite\"`\n\rMemberUpdated\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12#\n\rprevious_role\x18\x03 \x01(\tR\x0cpreviousRole\";\n\rMemberRemoved\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\"8\n\nMemberLeft\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\"\x9f\x01\n\x14OwnershipTransferred\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x1b\n\tnew_owner\x18\x02 \x01(\tR\x08newOwner\x12%\n\x0eprevious_owner\x18\x03 \x01(\tR\rpreviousOwner\x12%\n\x0ekept_ownership\x18\x04 \x01(\x08R\rkeptOwnership\"x\n\rInviteCreated\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"c\n\x0cInviteResent\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\'\n\rInviteRevoked\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\"@\n\x0eInviteAccepted\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\"(\n\x0eInviteDeclined\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\"f\n\x0bRoleCreated\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12 \n\x0bpermissions\x18\x03 \x03(\tR\x0bpermissions\"f\n\x0bRoleUpdated\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12 \n\x0bpermissions\x18\x03 \x03(\tR\x0bpermissions\"!\n\x0bRoleDeleted\x12\x12\n\x04role\x18\x01 \x01(\tR\x04roleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplinth/tenancy/v1/events.proto\x12\x11plinth.tenancy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x10WorkspaceCreated\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"S\n\x10WorkspaceUpdated\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"k\n\x10WorkspaceDeleted\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\"2\n\x12WorkspaceUndeleted\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\"/\n\x0fWorkspacePurged\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\"Q\n\x0bMemberAdded\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12\x16\n\x06invite\x18\x03 \x01(\tR\x06invite\"`\n\rMemberUpdated\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12#\n\rprevious_role\x18\x03 \x01(\tR\x0cpreviousRole\";\n\rMemberRemoved\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\"8\n\nMemberLeft\x12\x16\n\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\"\x9f\x01\n\x14OwnershipTransferred\x12\x1c\n\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x1b\n\tnew_owner\x18\x02 \x01(\tR\x08newOwner\x12%\n\x0eprevious_owner\x18\x03 \x01(\tR\rpreviousOwner\x12%\n\x0ekept_ownership\x18\x04 \x01(\x08R\rkeptOwnership\"x\n\rInviteCreated\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"c\n\x0cInviteResent\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\'\n\rInviteRevoked\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\"@\n\x0eInviteAccepted\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\x12\x16\n\x06member\x18\x02 \x01(\tR\x06member\"(\n\x0eInviteDeclined\x12\x16\n\x06invite\x18\x01 \x01(\tR\x06invite\"f\n\x0bRoleCreated\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12 \n\x0bpermissions\x18\x03 \x03(\tR\x0bpermissions\"f\n\x0bRoleUpdated\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12 \n\x0bpermissions\x18\x03 \x03(\tR\x0bpermissions\"!\n\x0bRoleDeleted\x12\x12\n\x04role\x18\x01 \x01(\tR\x04roleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,30 +40,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACEDELETED']._serialized_end=363
   _globals['_WORKSPACEUNDELETED']._serialized_start=365
   _globals['_WORKSPACEUNDELETED']._serialized_end=415
-  _globals['_MEMBERADDED']._serialized_start=417
-  _globals['_MEMBERADDED']._serialized_end=498
-  _globals['_MEMBERUPDATED']._serialized_start=500
-  _globals['_MEMBERUPDATED']._serialized_end=596
-  _globals['_MEMBERREMOVED']._serialized_start=598
-  _globals['_MEMBERREMOVED']._serialized_end=657
-  _globals['_MEMBERLEFT']._serialized_start=659
-  _globals['_MEMBERLEFT']._serialized_end=715
-  _globals['_OWNERSHIPTRANSFERRED']._serialized_start=718
-  _globals['_OWNERSHIPTRANSFERRED']._serialized_end=877
-  _globals['_INVITECREATED']._serialized_start=879
-  _globals['_INVITECREATED']._serialized_end=999
-  _globals['_INVITERESENT']._serialized_start=1001
-  _globals['_INVITERESENT']._serialized_end=1100
-  _globals['_INVITEREVOKED']._serialized_start=1102
-  _globals['_INVITEREVOKED']._serialized_end=1141
-  _globals['_INVITEACCEPTED']._serialized_start=1143
-  _globals['_INVITEACCEPTED']._serialized_end=1207
-  _globals['_INVITEDECLINED']._serialized_start=1209
-  _globals['_INVITEDECLINED']._serialized_end=1249
-  _globals['_ROLECREATED']._serialized_start=1251
-  _globals['_ROLECREATED']._serialized_end=1353
-  _globals['_ROLEUPDATED']._serialized_start=1355
-  _globals['_ROLEUPDATED']._serialized_end=1457
-  _globals['_ROLEDELETED']._serialized_start=1459
-  _globals['_ROLEDELETED']._serialized_end=1492
+  _globals['_WORKSPACEPURGED']._serialized_start=417
+  _globals['_WORKSPACEPURGED']._serialized_end=464
+  _globals['_MEMBERADDED']._serialized_start=466
+  _globals['_MEMBERADDED']._serialized_end=547
+  _globals['_MEMBERUPDATED']._serialized_start=549
+  _globals['_MEMBERUPDATED']._serialized_end=645
+  _globals['_MEMBERREMOVED']._serialized_start=647
+  _globals['_MEMBERREMOVED']._serialized_end=706
+  _globals['_MEMBERLEFT']._serialized_start=708
+  _globals['_MEMBERLEFT']._serialized_end=764
+  _globals['_OWNERSHIPTRANSFERRED']._serialized_start=767
+  _globals['_OWNERSHIPTRANSFERRED']._serialized_end=926
+  _globals['_INVITECREATED']._serialized_start=928
+  _globals['_INVITECREATED']._serialized_end=1048
+  _globals['_INVITERESENT']._serialized_start=1050
+  _globals['_INVITERESENT']._serialized_end=1149
+  _globals['_INVITEREVOKED']._serialized_start=1151
+  _globals['_INVITEREVOKED']._serialized_end=1190
+  _globals['_INVITEACCEPTED']._serialized_start=1192
+  _globals['_INVITEACCEPTED']._serialized_end=1256
+  _globals['_INVITEDECLINED']._serialized_start=1258
+  _globals['_INVITEDECLINED']._serialized_end=1298
+  _globals['_ROLECREATED']._serialized_start=1300
+  _globals['_ROLECREATED']._serialized_end=1402
+  _globals['_ROLEUPDATED']._serialized_start=1404
+  _globals['_ROLEUPDATED']._serialized_end=1506
+  _globals['_ROLEDELETED']._serialized_start=1508
+  _globals['_ROLEDELETED']._serialized_end=1541
 # @@protoc_insertion_point(module_scope)

@@ -122,6 +122,28 @@ class WorkspaceUndeleted(_message.Message):
 Global___WorkspaceUndeleted: _TypeAlias = WorkspaceUndeleted  # noqa: Y015
 
 @_typing.final
+class WorkspacePurged(_message.Message):
+    """A deleted workspace is gone for good, and with it its members, roles and invites."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """`workspaces/{uuid}`"""
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkspacePurged: _TypeAlias = WorkspacePurged  # noqa: Y015
+
+@_typing.final
 class MemberAdded(_message.Message):
     """A user became a member."""
 

@@ -1,0 +1,60 @@
+"""The background of a server process: what is no longer kept goes, of the kernel and of every domain."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.housekeeping import Housekeeping
+from services.kernel.ids import new_id
+from services.runtime import Runtime
+from services.wiring import Mesh
+
+# A purge takes from the whole database: two at once would take from each other's tests.
+pytestmark = pytest.mark.xdist_group("purge")
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def owner(owner_url: str) -> Any:
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        yield connection
+
+
+def test_sweeps_the_kernel_and_every_domain(
+    runtime: Runtime, mesh: Mesh, owner: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.housekeeping._SWEEP_SECONDS", 0.05)
+    mail_id, workspace_id, long_ago = new_id(), new_id(), runtime.clock.now() - timedelta(days=31)
+    owner.execute(
+        "insert into kernel.mail (id, kind, recipient, subject, create_time) values (%s, 'invite', 'a@b.c', 's', %s)",
+        [mail_id, long_ago],
+    )
+    owner.execute(
+        "insert into tenancy.workspaces (workspace_id, display_name, version, create_time, update_time, delete_time,"
+        " purge_time) values (%s, 'Gone', 1, %s, %s, %s, %s)",
+        [workspace_id, *[long_ago] * 4],
+    )
+
+    def left() -> int:
+        found = owner.execute(
+            "select (select count(*) from kernel.mail where id = %s)"
+            " + (select count(*) from tenancy.workspaces where workspace_id = %s)",
+            [mail_id, workspace_id],
+        )
+        return int(found.fetchall()[0][0])
+
+    assert left() == 2
+    housekeeping = Housekeeping(runtime, mesh.served)
+    housekeeping.start()
+    _wait_until(lambda: left() == 0)
+    housekeeping.stop()
