@@ -122,7 +122,7 @@ def apart(request: pytest.FixtureRequest, settings: Settings, app_url: str, owne
     if not request.config.getoption("--apart"):
         yield None
         return
-    environment = ENVIRONMENT | {"PLINTH_THREADS": str(settings.threads)}
+    environment = ENVIRONMENT | {"PLINTH_THREADS": str(settings.threads), "PLINTH_PUBLIC_URL": settings.public_url}
     with domains_apart(app_url, owner_url, environment) as layout:
         yield layout
 

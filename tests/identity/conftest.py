@@ -79,7 +79,8 @@ def island(
     with grpc.insecure_channel("127.0.0.1:1") as nowhere:
         services = build_identity(
             Resources(island_database, clock, hub, mailbox),
-            settings,
+            # The island is called by as many threads as a test likes, whatever the server has.
+            settings.model_copy(update={"threads": 24}),
             keyring,
             Pager(keyring.derive("page tokens")),
             member_service_pb2_grpc.MemberServiceStub(nowhere),
