@@ -60,6 +60,14 @@ class NameField:
 
 
 @dataclass(frozen=True, slots=True)
+class RestPath:
+    """A REST path of a method, and the fields that its variables fill, in order."""
+
+    regex: re.Pattern[str]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MethodPolicy:
     """Everything that the chain knows of a method. `timeout` is in seconds; None: a stream without an end."""
 
@@ -75,6 +83,7 @@ class MethodPolicy:
     read_only: bool
     timeout: float | None
     names: tuple[NameField, ...]
+    rest_paths: tuple[RestPath, ...]
     has_request_id: bool
     request_streaming: bool
     response_streaming: bool
@@ -143,6 +152,7 @@ def _policy_of(method: MethodDescriptor) -> MethodPolicy:
         read_only=policy.read_only,
         timeout=None if endless else timeout,
         names=names,
+        rest_paths=_rest_paths(method),
         has_request_id="request_id" in method.input_type.fields_by_name,
         request_streaming=method.client_streaming,
         response_streaming=method.server_streaming,
@@ -155,8 +165,7 @@ def _name_fields(method: MethodDescriptor) -> tuple[NameField, ...]:
     """The names that the REST path spells out; without one, the request's `name` or `parent`."""
     rule = method.GetOptions().Extensions[annotations_pb2.http]
     patterns: dict[str, list[str]] = {}
-    for binding in (rule, *rule.additional_bindings):
-        template = getattr(binding, binding.WhichOneof("pattern") or "get")
+    for template in _templates(method):
         for path, pattern in _PATH_VARIABLE.findall(template):
             patterns.setdefault(path, []).append(pattern)
     policy = method.GetOptions().Extensions[policy_pb2.policy]
@@ -168,6 +177,28 @@ def _name_fields(method: MethodDescriptor) -> tuple[NameField, ...]:
         NameField(tuple(path.split(".")), tuple(found), tuple(map(re.compile, map(_regex, found))))
         for path, found in patterns.items()
     )
+
+
+def _templates(method: MethodDescriptor) -> list[str]:
+    """The templates of the method's REST paths."""
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    found = [getattr(one, one.WhichOneof("pattern") or "get") for one in (rule, *rule.additional_bindings)]
+    return [template for template in found if template]
+
+
+def _rest_paths(method: MethodDescriptor) -> tuple[RestPath, ...]:
+    """The method's REST paths, for telling what the URL of a call named."""
+    paths = []
+    for template in _templates(method):
+        fixed = _PATH_VARIABLE.split(template)
+        # `split` answers text, variable, pattern, text, …
+        regex = "".join(
+            f"({_segments(part)})" if place % 3 == 2 else re.escape(part)
+            for place, part in enumerate(fixed)
+            if place % 3 != 1
+        )
+        paths.append(RestPath(re.compile(regex), tuple(fixed[1::3])))
+    return tuple(paths)
 
 
 def _regex(pattern: str) -> str:

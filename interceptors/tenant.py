@@ -1,10 +1,16 @@
 """Stage `tenant`: which workspace the call is about. It stands in the resource's name and nowhere else."""
 
+from urllib.parse import unquote
 from uuid import UUID
+
+from google.protobuf.message import Message
 
 from interceptors.call import Call
 from interceptors.stages import Stage
 from services.kernel.errors import NameInvalid
+
+# What a REST call asked for, as the edge's transcoder passes it on.
+_ORIGINAL_PATH = "x-envoy-original-path"
 
 
 class Tenant(Stage):
@@ -14,6 +20,7 @@ class Tenant(Stage):
         """Raises NameInvalid for a name that does not parse, or that is of another workspace than the one before."""
         if call.request is None:
             return
+        self._hold_to_the_path(call, call.request)
         for name_field in call.policy.names:
             name = name_field.read(call.request)
             match = name_field.match(name)
@@ -25,3 +32,17 @@ class Tenant(Stage):
                     raise NameInvalid(name_field.field, "the workspace that the other names are in")
                 call.workspace_id = UUID(workspace)
                 call.workspace_name = name
+
+    @staticmethod
+    def _hold_to_the_path(call: Call, request: Message) -> None:
+        """A REST call is about what its URL names: the edge lets a field of the body or the query override that."""
+        url = call.metadata.get(_ORIGINAL_PATH)
+        if url is None:
+            return
+        path = unquote(url.partition("?")[0])
+        named = {name_field.field: name_field for name_field in call.policy.names}
+        for rest_path in call.policy.rest_paths:
+            match = rest_path.regex.fullmatch(path)
+            for field, value in zip(rest_path.fields, match.groups() if match else (), strict=False):
+                if field in named and named[field].read(request) != value:
+                    raise NameInvalid(field, "the one in the URL")

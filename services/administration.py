@@ -15,7 +15,8 @@ from services.kernel.clock import SystemClock
 from services.kernel.config import Settings
 from services.kernel.db import Database, Scope
 from services.kernel.feed import InvalidationHub
-from services.kernel.mail import Mailbox
+from services.kernel.mail import Mailbox, StoredMail
+from services.kernel.secrets import DecryptionError
 from services.kernel.unit_of_work import Resources, Units
 from services.runtime import load_keyring
 
@@ -46,7 +47,14 @@ def read_mail(settings: Settings, *, recipient: str = "", count: int = 10) -> li
     mailbox = Mailbox(load_keyring(settings))
     with open_database(settings) as database, database.transaction(Scope("plinth_kernel")) as session:
         stored = mailbox.latest(session, count, recipient)
-    return [KeptMail(one.kind, one.recipient, one.subject, mailbox.text(one), one.create_time) for one in stored]
+    return [KeptMail(one.kind, one.recipient, one.subject, _text(mailbox, one), one.create_time) for one in stored]
+
+
+def _text(mailbox: Mailbox, stored: StoredMail) -> str:
+    try:
+        return mailbox.text(stored)
+    except DecryptionError:
+        return "(encrypted under a master key that is not here)"
 
 
 def show_mail(settings: Settings, *, count: int, recipient: str, as_json: bool) -> None:

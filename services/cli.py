@@ -36,7 +36,9 @@ _DATA_DIR = Path(".plinth")
 @app.command()
 def up(
     data_dir: DataDir = _DATA_DIR,
-    port: Annotated[int, typer.Option(help="Of the edge; everything else takes free ports.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the edge, 0: a free one; all else takes free ones.")
+    ] = 8080,
     host: Annotated[str, typer.Option(help="Of the edge.")] = "127.0.0.1",
     certificate: Certificate = None,
     key: PrivateKey = None,
@@ -107,7 +109,7 @@ def envoy_render(
     server: Annotated[str, typer.Option(help="host:port of the server process, comma-separated if several.")],
     stream_server: Annotated[str, typer.Option("--streams", help="host:port of the streams process.")],
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Where the edge listens.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the edge listens.")] = 8080,
     admin: Annotated[str, typer.Option(help="host:port or unix:/path of Envoy's admin interface.")] = "127.0.0.1:9901",
     certificate: Certificate = None,
     key: PrivateKey = None,

@@ -47,6 +47,9 @@ class Domain(Protocol):
 
     def __init__(self, around: Surroundings) -> None: ...
 
+    def check(self) -> None:
+        """Try what every call will need. Raises DecryptionError, or what the database says."""
+
     def register(self, server: Any) -> None:
         """Add its unary methods."""
 
@@ -73,6 +76,10 @@ class Identity:
             runtime.pager,
             member_service_pb2_grpc.MemberServiceStub(around.channel("tenancy")),
         )
+
+    def check(self) -> None:
+        """Whether there is a key to sign with, and the master keys open it."""
+        self._services.signing_keys.signer()
 
     def register(self, server: Any) -> None:
         """Add its unary methods."""
@@ -116,6 +123,9 @@ class Tenancy:
             runtime.settings.public_url,
             user_service_pb2_grpc.UserServiceStub(around.channel("identity")),
         )
+
+    def check(self) -> None:
+        """Nothing here is encrypted."""
 
     def register(self, server: Any) -> None:
         """Add its unary methods."""

@@ -19,6 +19,7 @@ from services.kernel.config import ConfigError, Settings
 from services.runtime import Runtime, open_runtime
 from services.wiring import ALL_DOMAINS, Mesh, reflected_services
 
+_MAX_METADATA_BYTES = 48 * 1024
 _log = structlog.get_logger("plinth.serve")
 
 
@@ -28,6 +29,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # two servers would share a port silently (grpc#16920)
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # As much as the edge lets through and adds; between a soft and a hard limit, refusals would be random.
+        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
         # Clients may ping every 10 s without being told that they ping too much (GOAWAY, too_many_pings).
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -87,6 +91,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with open_runtime(settings, "serve") as runtime, Mesh(runtime, domains) as mesh:
+        mesh.check()
         server = Server(runtime, mesh, address)
         housekeeping = Housekeeping(runtime, mesh.served)
         start_metrics(metrics_port, mesh)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+import structlog
 from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection
 from prometheus_client.registry import Collector
@@ -30,13 +31,16 @@ from services.adapters import (
 from services.domains import DOMAINS, Domain, Surroundings, service_names
 from services.gauges import ProcessGauges
 from services.kernel.config import ConfigError
+from services.kernel.errors import Unavailable
 from services.kernel.feed import InvalidationHub
+from services.kernel.secrets import DecryptionError
 from services.runtime import Runtime
 
 ALL_DOMAINS = tuple(DOMAINS)
 # The chain itself asks identity and tenancy under this name.
 CHAIN = "chain"
 STREAMS = "streams"
+_log = structlog.get_logger("plinth.wiring")
 
 
 def all_policies() -> PolicyTable:
@@ -94,6 +98,20 @@ class Mesh:
         self._exit.close()
         for channel in self._channels.values():
             channel.close()
+
+    def check(self) -> None:
+        """Refuse to serve what cannot work: before any call does. Raises ConfigError."""
+        try:
+            for domain in self.served:
+                domain.check()
+        except DecryptionError:
+            raise ConfigError(
+                "PLINTH_MASTER_KEYS: none of the keys opens what this database holds. "
+                "Bring back the key that it was used with (by default the file master.key in the data directory)."
+            ) from None
+        except Unavailable as error:
+            # It may come back; until then every call says so.
+            _log.warning("not_checked", reason=error.reason)
 
     def register(self, server: Any) -> None:  # a grpc.Server, or the local mesh that registers like one
         """Add the unary methods of this process's domains."""

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("access_token_ttl", "refresh_token_ttl", "refresh_grace", "signing_key_ttl", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
+
     @field_validator("peers", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:

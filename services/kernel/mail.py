@@ -37,6 +37,8 @@ _POLL_SECONDS = 2.0
 _SMTP_TIMEOUT_SECONDS = 20.0
 # Longer than all the steps of one delivery may take.
 _LEASE = timedelta(minutes=5)
+# Nobody waits for a mail of the day before yesterday: a server that is set late must not be flooded with old links.
+_STALE = timedelta(days=2)
 _SENT_KEPT = timedelta(days=7)
 # Given up, or never tried as there is no server: by then no link in it works any more.
 _UNSENT_KEPT = timedelta(days=30)
@@ -56,7 +58,7 @@ _APPEND = compiled(
 _COLUMNS = (_t.c.id, _t.c.kind, _t.c.recipient, _t.c.subject, _t.c.body, _t.c.create_time, _t.c.attempts)
 _due = (
     select(_t.c.id)
-    .where(_t.c.next_attempt_time <= bindparam("now"))
+    .where(_t.c.next_attempt_time <= bindparam("now"), _t.c.create_time > bindparam("stale_before"))
     .order_by(_t.c.next_attempt_time)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -228,7 +230,7 @@ class MailSender:
         """The mail that is due longest, leased to this sender alone: one at a time, so that no lease runs out."""
         now = self._clock.now()
         with self._open_session() as session:
-            stored = session.first(_CLAIM, StoredMail, now=now, lease_until=now + _LEASE)
+            stored = session.first(_CLAIM, StoredMail, now=now, lease_until=now + _LEASE, stale_before=now - _STALE)
             session.commit()
         return stored
 

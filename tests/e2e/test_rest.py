@@ -55,6 +55,25 @@ class TestShapes:
         stale = any_edge.call("PATCH", f"/v1/{workspace}?updateMask=displayName", body, owner)
         assert reason_of(stale, 409) == "ETAG_MISMATCH"
 
+    def test_is_about_what_its_url_names_whatever_else_it_says(self, any_edge: Edge) -> None:
+        owner, workspace = any_edge.new_workspace()
+        other = any_edge.people.workspace_of(owner, "Other").name
+        for answer in (
+            any_edge.call("DELETE", f"/v1/{workspace}?name={other}&etag=1", None, owner),
+            any_edge.call("GET", f"/v1/{workspace}/roles?parent={other}", None, owner),
+            any_edge.call(
+                "PATCH", f"/v1/{workspace}?updateMask=displayName", {"name": other, "displayName": "X"}, owner
+            ),
+        ):
+            assert reason_of(answer, 400) == "NAME_INVALID"
+        assert any_edge.get(f"/v1/{other}", owner)["workspace"]["displayName"] == "Other"
+
+    @pytest.mark.parametrize("size", [9_000, 14_000, 24_000])
+    def test_a_long_header_is_taken_every_time(self, edge: Edge, size: int) -> None:
+        person = edge.people.new()
+        for _ in range(5):
+            assert edge.call("GET", "/v1/me", None, person, {"x-long": "a" * size}).status_code == 200
+
     def test_the_public_keys_are_where_everybody_looks_for_them(self, any_edge: Edge) -> None:
         answer = any_edge.call("GET", "/.well-known/jwks.json")
         assert answer.headers["content-type"] == "application/json"

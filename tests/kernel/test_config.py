@@ -21,6 +21,10 @@ class TestLoadSettings:
         assert settings.peers == {"identity": "127.0.0.1:1", "tenancy": "127.0.0.1:2"}
         assert settings.refresh_grace == timedelta(seconds=5)
 
+    def test_takes_a_duration_in_seconds_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PLINTH_ACCESS_TOKEN_TTL", "600")
+        assert load_settings().access_token_ttl == timedelta(minutes=10)
+
     @pytest.mark.parametrize(
         ("variable", "value"),
         [

@@ -9,7 +9,7 @@ from services.kernel.etags import check_etag
 from services.kernel.feed import GrantChanged
 from services.kernel.ids import new_id
 from services.kernel.paging import Pager
-from services.tenancy.errors import RoleInUse, RoleLimitReached
+from services.tenancy.errors import RoleInUse, RoleLimitReached, RoleNameTaken
 from services.tenancy.model.roles import BUILT_IN, MAX_CUSTOM_ROLES, Catalogue, Role, RolePatch
 from services.tenancy.service.authority import TenancyUnitOfWork, TenancyUnits, held_by_caller, lock_living, role_of
 
@@ -28,6 +28,7 @@ class RoleService:
         now = self._clock.now()
         role = Role(workspace_id, str(new_id()), display_name, description, permissions, 1, now, now)
         self._catalogue.check(permissions)
+        _refuse_built_in_name(display_name)
         with self._units() as uow:
             lock_living(uow, workspace_id)
             role.require_within(held_by_caller(uow, self._catalogue, workspace_id, now))
@@ -69,6 +70,7 @@ class RoleService:
             raise FieldsInvalid(FieldViolation("role.display_name", "must not be empty"))
         if patch.permissions is not None:
             self._catalogue.check(patch.permissions)
+        _refuse_built_in_name(patch.display_name or "")
         now = self._clock.now()
         with self._units() as uow:
             before = self._changeable(uow, workspace_id, role_id, etag)
@@ -107,3 +109,9 @@ class RoleService:
         role.require_custom()
         check_etag(etag, role.version, role.name)
         return role
+
+
+def _refuse_built_in_name(display_name: str) -> None:
+    """A custom role that is called as a built-in one would pass for it. Raises RoleNameTaken."""
+    if display_name.strip().casefold() in BUILT_IN:
+        raise RoleNameTaken(display_name)

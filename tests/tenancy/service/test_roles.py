@@ -83,6 +83,11 @@ class TestCreate:
         with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID"):
             team.new_role(team.owner)
 
+    def test_is_not_called_as_a_built_in_one(self, team: Team) -> None:
+        for name in ("Owner", "viewer", "ADMIN"):
+            with refused(CODE.ALREADY_EXISTS, "ROLE_NAME_TAKEN"):
+                team.new_role(team.owner, "workspace.read", display_name=name)
+
     def test_name_is_taken_once_whatever_its_case(self, team: Team, other_team: Team) -> None:
         team.new_role(team.owner, "workspace.read", display_name="Auditor")
         with refused(CODE.ALREADY_EXISTS, "ROLE_NAME_TAKEN"):
