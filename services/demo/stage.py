@@ -1,9 +1,11 @@
 """Where the story is told: makes calls by REST and by gRPC, and shows each with its answer."""
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -38,7 +40,7 @@ class Stage:
         self._console = Console(highlight=False, soft_wrap=True)
         self._settings = settings
         self._http = httpx.Client(base_url=url, timeout=20.0)
-        self._channel = grpc.insecure_channel(urlsplit(url).netloc)
+        self._channel = _channel(url)
         # A demo may be told again on the same mesh, so its people are new each time.
         self._cast = secrets.token_hex(3)
         self._began = time.monotonic()
@@ -139,6 +141,15 @@ class Stage:
         self._console.print(Text.assemble("  ← ", Text(status, "green" if expected else "bold red")))
         if answer:
             self._console.print(Text(_indented(answer)))
+
+
+def _channel(url: str) -> grpc.Channel:
+    """To the edge; over TLS it trusts what SSL_CERT_FILE names, as the REST calls do."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return grpc.insecure_channel(parts.netloc)
+    roots = os.environ.get("SSL_CERT_FILE")
+    return grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(Path(roots).read_bytes() if roots else None))
 
 
 def _reason(error: Any) -> str:  # a grpc.RpcError that is a grpc.Call too

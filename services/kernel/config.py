@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_POSTGRES_URL = "^(postgres(ql)?://.*)?$"
+
 
 class ConfigError(Exception):
     """The configuration is not usable; the message names each bad variable."""
@@ -17,10 +19,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PLINTH_", extra="ignore", hide_input_in_errors=True)
 
-    database_url: str = Field("", description="PostgreSQL of the app's login; empty: the embedded one of `plinth up`")
-    migrate_database_url: str = Field("", description="The same database as its owner, for migrations")
+    database_url: str = Field(
+        "", pattern=_POSTGRES_URL, description="PostgreSQL of the app's login; empty: the embedded one of `plinth up`"
+    )
+    migrate_database_url: str = Field(
+        "", pattern=_POSTGRES_URL, description="The same database as its owner, for migrations"
+    )
     data_dir: Path = Field(Path(".plinth"), description="Where `plinth up` keeps its database and keys")
-    public_url: str = Field("http://127.0.0.1:8080", description="What links in mails start with")
+    public_url: str = Field(
+        "http://127.0.0.1:8080", pattern="^https?://[^/]", description="What links in mails start with"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Browser origins, comma-separated")
 
     master_keys: SecretStr = Field(

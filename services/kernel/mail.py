@@ -167,10 +167,14 @@ class SmtpTransport:
 
     def __init__(self, url: str, sender: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == -1:
             raise ConfigError("PLINTH_SMTP_URL: must be smtp://user:password@host:port or smtps://…")
         self._host, self._tls = parts.hostname, parts.scheme == "smtps"
-        self._port = parts.port or (465 if self._tls else 587)
+        self._port = port or (465 if self._tls else 587)
         self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         self._sender = sender
 

@@ -8,6 +8,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from services.kernel.config import ConfigError
 
 _SCRIPTS = Path(__file__).parents[2] / "deploy" / "migrations"
 # Several processes may start at once: one migrates, the others wait and find it done.
@@ -39,8 +42,11 @@ def pending(url: str) -> list[str]:
 
 
 def _connect(url: str) -> Connection:
-    engine = sqlalchemy.create_engine(_sqlalchemy_url(url), poolclass=sqlalchemy.NullPool)
-    return engine.connect()
+    try:
+        return sqlalchemy.create_engine(_sqlalchemy_url(url), poolclass=sqlalchemy.NullPool).connect()
+    except OperationalError as error:
+        # The driver's own words name host and user, and never the password.
+        raise ConfigError(f"The database cannot be reached: {str(error.orig).splitlines()[0]}") from None
 
 
 def _sqlalchemy_url(url: str) -> str:

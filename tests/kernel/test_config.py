@@ -35,6 +35,9 @@ class TestLoadSettings:
             ("PLINTH_LOG_LEVEL", "LOUD"),
             ("PLINTH_PEERS", "identity"),
             ("PLINTH_ACCESS_TOKEN_TTL", "soon"),
+            ("PLINTH_DATABASE_URL", "mysql://root@localhost/x"),
+            ("PLINTH_MIGRATE_DATABASE_URL", "not a url"),
+            ("PLINTH_PUBLIC_URL", "javascript:alert(1)"),
         ],
     )
     def test_names_the_variable_that_is_not_valid(

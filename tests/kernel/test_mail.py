@@ -159,7 +159,7 @@ class TestSmtp:
         assert clock.now() < row["next_attempt_time"] <= clock.now() + timedelta(seconds=5)
         assert office.letters == []
 
-    @pytest.mark.parametrize("url", ["", "example.com:25", "http://example.com", "smtp://"])
+    @pytest.mark.parametrize("url", ["", "example.com:25", "http://example.com", "smtp://", "smtp://example.com:99999"])
     def test_a_url_that_is_none_stops_the_start_and_is_not_shown(self, url: str) -> None:
         with pytest.raises(ConfigError, match="PLINTH_SMTP_URL: must be"):
             SmtpTransport(url, "a@example.com")
