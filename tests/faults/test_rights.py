@@ -29,10 +29,10 @@ identity.signing_keys   identity:r     identity_system:siud
 identity.throttles      identity:r     identity_system:siud
 identity.users          identity:siud  identity_system:s
 
-tenancy.invites         tenancy:siud   tenancy_system:s
+tenancy.invites         tenancy:siud   tenancy_system:sd
 tenancy.members         tenancy:siud   tenancy_system:sd
 tenancy.roles           tenancy:siud
-tenancy.workspaces      tenancy:siud   tenancy_system:su
+tenancy.workspaces      tenancy:siud   tenancy_system:sud
 
 kernel.audit            identity:i     identity_system:i    tenancy:si   tenancy_system:i
 kernel.idempotency      identity:siu   identity_system:siu  tenancy:siu  tenancy_system:siu  kernel:sd
@@ -109,6 +109,10 @@ class TestTables:
         ).fetchall()
         assert dict(reached) == {
             "plinth_kernel": ["kernel"],
+            # Of no use to a login: it is what keeps another database's downgrade from dropping the role.
+            "plinth_app": ["kernel"],
+            "plinth_app_identity": ["identity"],
+            "plinth_app_tenancy": ["tenancy"],
             **{f"plinth_{role}": ["identity", "kernel"] for role in ("identity", "identity_system")},
             **{f"plinth_{role}": ["kernel", "tenancy"] for role in ("tenancy", "tenancy_system")},
         }
