@@ -87,8 +87,7 @@ class TestThrottle:
         island.sign_in(email)
         assert fail(island, email, HOME, 4) == 4
 
-    def test_outsiders_cannot_lock_an_account(self, island: Island) -> None:
-        """Keycloak #46164."""
+    def test_keycloak_46164_outsiders_cannot_lock_an_account(self, island: Island) -> None:
         email = island.new().user.email
         for attacker in range(60):
             fail(island, email, f"203.0.113.{attacker}", 5)
@@ -105,8 +104,7 @@ class TestThrottle:
             island.services.passwords.finish_reset(island.token(email), "a wholly new one")
         assert island.sign_in(email, "a wholly new one", elsewhere).user.email == email
 
-    def test_a_few_wrong_attempts_make_nobody_unrecoverable(self, island: Island) -> None:
-        """Zitadel #9860."""
+    def test_zitadel_9860_a_few_wrong_attempts_make_nobody_unrecoverable(self, island: Island) -> None:
         email = island.new().user.email
         for _ in range(12):
             fail(island, email, HOME, 1)
