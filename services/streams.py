@@ -12,7 +12,7 @@ from interceptors.aio import AioChain
 from services.gauges import LoopLag
 from services.kernel.config import Settings
 from services.runtime import open_runtime
-from services.serve import bind, server_options, start_metrics
+from services.serve import bind, server_options, settle_memory, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
 _LAG_SECONDS = 1.0
@@ -64,6 +64,7 @@ async def _serve(mesh: Mesh, settings: Settings, address: str, clock: _LoopClock
     beside = [asyncio.create_task(chain.watch_access()), asyncio.create_task(clock.run())]
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     _log.info("serving", address=address, port=port)
+    settle_memory()
     ready(port)
     await stopping.wait()
     _log.info("draining")

@@ -1,7 +1,6 @@
 """The bare servicer: verifies the token, runs the same compiled query, and does nothing else: the rest is chain."""
 
 import argparse
-import gc
 import os
 import signal
 import threading
@@ -14,7 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from plinth.tenancy.v1 import workspace_service_pb2, workspace_service_pb2_grpc
 from services.kernel.config import Settings
 from services.kernel.db import Database, Scope
-from services.serve import server_options
+from services.serve import server_options, settle_memory
 from services.tenancy import convert
 from services.tenancy.repository.workspaces import WorkspaceRepository
 from tests.bench.tokens import NotSignedIn, Tokens
@@ -66,9 +65,7 @@ def main() -> None:
     database = Database(os.environ[DATABASE_URL], pool_size=settings.pool_size)
     server, _ = bare_server(database, Tokens(os.environ[JWKS]), parser.parse_args().address, settings)
     server.start()
-    # As services/serve.py does.
-    gc.collect()
-    gc.freeze()
+    settle_memory()
     stopping.wait()
     server.stop(1).wait()
     database.close()
