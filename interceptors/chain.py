@@ -102,7 +102,7 @@ def build_stages(
 ) -> Stages:
     """The stages of one process."""
     return Stages(
-        tracing=Tracing(provider),
+        tracing=Tracing(provider, settings.trace_ratio),
         metrics=Metrics(),
         logging=AccessLog(writer),
         errors=Errors(),

@@ -19,11 +19,21 @@ _FAULTS = frozenset({2, 4, 12, 13, 14, 15})
 class Tracing(Stage):
     """Begins and ends the span, and names the call by trace and request id."""
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, ratio: float) -> None:
         self._tracer = provider.get_tracer("plinth")
+        self._ratio = ratio
 
     def enter(self, call: Call) -> None:
-        """Begin the span."""
+        """Begin the span, or the trace alone where it is not to be recorded."""
+        given = call.metadata.get("x-request-id", "")
+        call.request_id = given if 0 < len(given) <= _MAX_REQUEST_ID and given.isprintable() else _fresh_id()
+        if "traceparent" in call.metadata or random.random() < self._ratio:  # noqa: S311  # a draw, no secret
+            self._begin_span(call)
+        else:
+            call.trace_id = _fresh_id()
+            call.traceparent = f"00-{call.trace_id}-{random.getrandbits(64):016x}-00"
+
+    def _begin_span(self, call: Call) -> None:
         policy = call.policy
         span = self._tracer.start_span(
             policy.path[1:],
@@ -34,13 +44,13 @@ class Tracing(Stage):
         context = span.get_span_context()
         call.trace_id = trace.format_trace_id(context.trace_id)
         call.traceparent = f"00-{call.trace_id}-{trace.format_span_id(context.span_id)}-{context.trace_flags:02x}"
-        given = call.metadata.get("x-request-id", "")
-        call.request_id = given if 0 < len(given) <= _MAX_REQUEST_ID and given.isprintable() else _fresh_id()
         call.extras["span"] = span
 
     def leave(self, call: Call) -> None:
         """End the span, with the call's code."""
-        span = call.extras["span"]
+        span = call.extras.get("span")
+        if span is None:
+            return
         if span.is_recording():
             span.set_attribute("rpc.grpc.status_code", call.code)
             span.set_attribute("plinth.request_id", call.request_id)

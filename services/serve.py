@@ -107,13 +107,9 @@ def serve(
 
 
 def settle_memory() -> None:
-    """Tell the garbage collector that what is there now stays, and to look for cycles seldom.
-
-    A full collection over all that a process imports takes a quarter of a second, and a call leaves few cycles behind.
-    """
+    """Tell the garbage collector that what is there now stays: a full walk over it takes a quarter of a second."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def start_metrics(port: int | None, mesh: Mesh) -> None:

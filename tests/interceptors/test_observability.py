@@ -141,6 +141,15 @@ class TestTracing:
         assert seen[0].trace_id == TRACE_ID
         assert seen[0].traceparent.endswith("-00")
 
+    def test_of_a_trace_that_the_draw_leaves_out_there_are_the_ids_alone(self) -> None:
+        with SyncRig(trace_ratio=0.0) as rig:
+            seen = _see_callers(rig)
+            rig.stub.Ping(pb.Ask(), timeout=TIMEOUT)
+            until(lambda: rig.log, "the line")
+            assert rig.exporter.get_finished_spans() == ()
+            assert seen[0].traceparent == f"00-{seen[0].trace_id}-{seen[0].traceparent[36:52]}-00"
+            assert rig.log[0]["trace_id"] == seen[0].trace_id
+
     @pytest.mark.parametrize("broken", ["", "00", "00-0-0-01", f"ff-{TRACE_ID}-{SPAN_ID}-01", "x" * 1000])
     def test_begins_its_own_where_the_clients_is_none(self, rig: SyncRig, broken: str) -> None:
         rig.stub.Ping(pb.Ask(), metadata=[("traceparent", broken)], timeout=TIMEOUT)
