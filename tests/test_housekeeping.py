@@ -1,7 +1,5 @@
 """The background of a server process: what is no longer kept goes, of the kernel and of every domain."""
 
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,16 +10,10 @@ from services.housekeeping import Housekeeping
 from services.kernel.ids import new_id
 from services.runtime import Runtime
 from services.wiring import Mesh
+from tests.mesh.waiting import until
 
 # A purge takes from the whole database: two at once would take from each other's tests.
 pytestmark = pytest.mark.xdist_group("purge")
-
-
-def _wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -56,5 +48,5 @@ def test_sweeps_the_kernel_and_every_domain(
     assert left() == 2
     housekeeping = Housekeeping(runtime, mesh.served)
     housekeeping.start()
-    _wait_until(lambda: left() == 0)
+    until(lambda: left() == 0, "the sweep")
     housekeeping.stop()
