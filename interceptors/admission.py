@@ -56,8 +56,7 @@ class Admission(Stage):
 
     def enter(self, call: Call) -> None:
         """Raises CallDeadlineExceeded, Overloaded or ShuttingDown."""
-        remaining = call.context.time_remaining()
-        if remaining is not None and remaining <= 0:
+        if call.deadline is not None and call.deadline <= time.monotonic():
             raise CallDeadlineExceeded
         # A call from inside the process came with a call that was admitted already.
         if call.local_caller:

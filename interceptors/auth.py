@@ -48,6 +48,7 @@ class TokenInvalid(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class _AccessToken:
+    person: Identity
     user_id: UUID
     session_id: UUID
     expires: float
@@ -127,7 +128,7 @@ class Auth(Stage):
         state = _alive(self._live_sessions, session_id, lambda: self._sessions.find(session_id))
         if state.user_id != verified.user_id:
             raise TokenInvalid
-        return _person(state)
+        return _person(state) if state.operator else verified.person
 
     def _verify(self, token: str) -> _AccessToken | tuple[str, float]:
         try:
@@ -145,7 +146,8 @@ class Auth(Stage):
                 issuer=ISSUER,
                 options={"require": ["sub", "sid", "iat", "exp", "aud", "iss"]},
             )
-            return _AccessToken(UUID(claims["sub"]), UUID(claims["sid"]), float(claims["exp"]))
+            user_id, session_id = UUID(claims["sub"]), UUID(claims["sid"])
+            return _AccessToken(Identity(user_id, session_id), user_id, session_id, float(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError, AttributeError, TypeError):
             raise TokenInvalid from None
 

@@ -3,7 +3,7 @@
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -37,17 +37,22 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls, as the auth stage found out; all empty for nobody in particular."""
+    """Who calls, as the auth stage found out; all empty for nobody in particular.
+
+    `principal` is a stable name, the one that the services see in `Caller.principal`; empty for nobody in particular.
+    """
 
     user_id: UUID | None = None
     session_id: UUID | None = None
     api_key: ApiKeyState | None = None
     service: str | None = None
     operator: bool = False
+    principal: str = field(init=False)
 
-    @property
-    def principal(self) -> str:
-        """A stable name, the one that the services see in `Caller.principal`; empty for nobody in particular."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "principal", self._principal())
+
+    def _principal(self) -> str:
         if self.service is not None:
             return f"services/{self.service}"
         if self.api_key is not None:
@@ -62,7 +67,6 @@ class Call:
     """A call and what the stages learn about it. Lives on one thread (or task) from arrival to end."""
 
     __slots__ = (
-        "_principal",
         "answering",
         "code",
         "context",
@@ -106,7 +110,6 @@ class Call:
         self.local_caller: str | None = None  # the service of this very process that calls
         self.first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
         self.identity = NOBODY
-        self._principal = ""
         self.workspace_id: UUID | None = None
         self.workspace_name = ""
         self.grant: Grant | None = None
@@ -141,9 +144,7 @@ class Call:
     @property
     def principal(self) -> str:
         """A stable name of who calls; empty for nobody in particular."""
-        if not self._principal:
-            self._principal = self.identity.principal
-        return self._principal
+        return self.identity.principal
 
 
 def source_of(metadata: Mapping[str, str], context: Context) -> str:

@@ -32,17 +32,22 @@ class Walk:
     """Walks calls along the stages, in and out."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self._stages = tuple(stages)
-        # Most stages have nothing to say to an answer, and to call them all the same would add up.
+        # Most stages have nothing to do at some of these points, and to ask them all the same would add up.
+        places = tuple(enumerate(stages, 1))
+        self._entering = tuple((place, stage) for place, stage in places if type(stage).enter is not Stage.enter)
         self._answering = tuple(stage for stage in reversed(stages) if type(stage).answer is not Stage.answer)
+        self._rechecking = tuple(stage for stage in stages if type(stage).recheck is not Stage.recheck)
+        self._leaving = tuple((place, stage) for place, stage in places[::-1] if type(stage).leave is not Stage.leave)
+        self._last = len(stages)
 
     def enter(self, call: Call) -> None:
         """In, until one refuses. What a stage asks of others ends with the call's own deadline."""
         token = set_deadline(call.deadline)
         try:
-            for stage in self._stages:
-                call.entered += 1
+            for place, stage in self._entering:
+                call.entered = place
                 stage.enter(call)
+            call.entered = self._last
         finally:
             reset_deadline(token)
 
@@ -53,14 +58,15 @@ class Walk:
 
     def recheck(self, call: Call) -> None:
         """Ask those that let the call in whether they still would."""
-        for stage in self._stages:
+        for stage in self._rechecking:
             stage.recheck(call)
 
     def leave(self, call: Call) -> None:
         """Out, from the last one entered; every one of them, once."""
-        while call.entered:
-            call.entered -= 1
-            stage = self._stages[call.entered]
+        entered, call.entered = call.entered, 0
+        for place, stage in self._leaving:
+            if place > entered:
+                continue
             try:
                 stage.leave(call)
             except Exception as error:  # noqa: BLE001  # the others leave all the same

@@ -26,11 +26,11 @@ class Tenant(Stage):
             match = name_field.match(name)
             if match is None:
                 raise NameInvalid(name_field.field, " or ".join(name_field.patterns))
-            workspace = match.groupdict().get("workspace")
-            if workspace is not None:
-                if call.workspace_id not in (None, UUID(workspace)):
+            if "workspace" in match.re.groupindex:
+                workspace_id = UUID(match["workspace"])
+                if call.workspace_id not in (None, workspace_id):
                     raise NameInvalid(name_field.field, "the workspace that the other names are in")
-                call.workspace_id = UUID(workspace)
+                call.workspace_id = workspace_id
                 call.workspace_name = name
 
     @staticmethod

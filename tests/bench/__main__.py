@@ -30,6 +30,7 @@ OUTPUT = Path(__file__).resolve().parents[2] / ".build" / "bench"
 CHART, RESULTS = OUTPUT / "latency.png", OUTPUT / "results.json"
 _MAX_SECONDS = 460
 _STAGE_CALLS, _STAGE_CALLS_AT_ONCE = 4000, 4
+_SWEEP_SECONDS = 2.0
 _SIGN_IN_CALLS = 120
 _SIGN_IN_CONNECTIONS = 8
 
@@ -41,8 +42,8 @@ REST_CASE, PEER_REST_CASE = "Plinth, REST through Envoy", "peer, REST through En
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it all. The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="how long each case runs in each round")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each case runs in each round")
+    parser.add_argument("--rounds", type=int, default=9, help="of which the median counts")
     arguments = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 140)
     signal.signal(signal.SIGALRM, _give_up)
@@ -77,30 +78,29 @@ def _bench(console: Console, *, rounds: int, seconds: float) -> None:
             peer, peer_address = rig.peer(world)
             sampled_target, peer_target = world.over_grpc(address), world.over_rest(peer_address)
             cases = [
-                Case(SAMPLED_CASE, sampled_target, _pid(sampled.pid)),
+                grpc := Case(SAMPLED_CASE, sampled_target, _pid(sampled.pid)),
                 Case(FULL_CASE, world.over_grpc(full_address), _pid(full.pid)),
-                Case(BARE_CASE, world.over_grpc(bare_address), _pid(bare.pid)),
-                Case(PEER_CASE, peer_target, _pid(peer.pid)),
-                Case(REST_CASE, world.over_rest(rig.edge_of_plinth(address)), _pid(sampled.pid)),
-                Case(PEER_REST_CASE, world.over_rest(rig.edge_of_peer(peer_address)), _pid(peer.pid)),
+                bare_grpc := Case(BARE_CASE, world.over_grpc(bare_address), _pid(bare.pid)),
+                peer_http := Case(PEER_CASE, peer_target, _pid(peer.pid)),
+                rest := Case(REST_CASE, world.over_rest(rig.edge_of_plinth(address)), _pid(sampled.pid)),
+                peer_rest := Case(PEER_REST_CASE, world.over_rest(rig.edge_of_peer(peer_address)), _pid(peer.pid)),
             ]
             console.print(f"\nThroughput: {rounds} rounds of {seconds:g} s, 32 calls under way …", highlight=False)
             measure.measure(cases, rounds=rounds, seconds=seconds)
             print_cases(console, cases)
             console.print("Latency against load …", highlight=False)
-            rate = {case.name: case.rate for case in cases}
             curves = {
-                "Plinth (gRPC)": measure.sweep(sampled_target, rate[SAMPLED_CASE], seconds=seconds / 2),
-                "peer (HTTP/1.1)": measure.sweep(peer_target, rate[PEER_CASE], seconds=seconds / 2),
+                "Plinth (gRPC)": measure.sweep(sampled_target, grpc.rate, seconds=_SWEEP_SECONDS),
+                "peer (HTTP/1.1)": measure.sweep(peer_target, peer_http.rate, seconds=_SWEEP_SECONDS),
             }
     chart.draw(curves, CHART)
     print_breakdown(console, breakdown)
-    chain = 1e6 / rate[SAMPLED_CASE] - 1e6 / rate[BARE_CASE]
+    chain = 1e6 / grpc.rate - 1e6 / bare_grpc.rate
     console.print(f"Under full load a call costs {chain:.0f} µs more than on the bare servicer.", highlight=False)
     aims = [
-        Aim("GetWorkspace over gRPC, against the peer", rate[SAMPLED_CASE] / rate[PEER_CASE], 2.2, "×"),
-        Aim("GetWorkspace over gRPC, of the bare servicer", 100 * rate[SAMPLED_CASE] / rate[BARE_CASE], 75, "%"),
-        Aim("through Envoy as REST, against the peer", rate[REST_CASE] / rate[PEER_REST_CASE], 1.8, "×"),
+        Aim("GetWorkspace over gRPC, against the peer", grpc.times(peer_http), 2.2, "×"),
+        Aim("GetWorkspace over gRPC, of the bare servicer", 100 * grpc.times(bare_grpc), 75, "%"),
+        Aim("through Envoy as REST, against the peer", rest.times(peer_rest), 1.8, "×"),
         Aim("permission check with a warm grant", breakdown.stages["access"], 20, "µs", at_least=False),
         *aims,
     ]

@@ -112,7 +112,7 @@ class TestReplay:
 
 class TestWaiting:
     def test_who_comes_meanwhile_is_asked_to_come_again(self, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(db, "_SCOPE_SQL", db._SCOPE_SQL.replace("'5s'", "'50ms'"))
+        monkeypatch.setattr(db, "_LOCK_TIMEOUT", "50ms")
 
         def meanwhile(_: UnitOfWork[Session]) -> None:
             with pytest.raises(RequestInProgress) as raised:
