@@ -46,7 +46,7 @@ gen: $(STAMP)
 # Twice: each domain in a process of its own with a single thread, where a call that waits for itself would wait for
 # ever; then everything, in one process as `make up` runs it.
 test: deps
-	@$(BIN)/pytest -n auto --apart --threads 1 tests/identity tests/tenancy
+	@$(BIN)/pytest -n auto --apart --threads 1 tests/contract tests/identity tests/tenancy
 	@$(BIN)/pytest -n auto
 
 # Changes nothing: what is generated is made anew in a temporary folder and compared.

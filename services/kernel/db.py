@@ -124,7 +124,7 @@ class Session:
             return cursor.execute(sql, values, prepare=True).rowcount
 
     def commit(self) -> None:
-        """Make it last. Raises RuntimeError after a statement that failed: PostgreSQL would roll back without a word."""
+        """Make it last. Raises RuntimeError after a failed statement: PostgreSQL would roll back without a word."""
         if self._connection.info.transaction_status is TransactionStatus.INERROR:
             raise RuntimeError("a statement of this transaction has failed, so nothing of it can be committed")
         _execute(self._connection, b"commit")

@@ -57,7 +57,6 @@ SETTINGS: Mapping[str, str] = {
 # For data that a test throws away: nothing of it survives a power cut.
 FAST_SETTINGS: Mapping[str, str] = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",

@@ -42,8 +42,8 @@ REST_CASE, PEER_REST_CASE = "Plinth, REST through Envoy", "peer, REST through En
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it all. The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long each case runs in each round")
-    parser.add_argument("--rounds", type=int, default=9, help="of which the median counts")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each case runs in each round")
+    parser.add_argument("--rounds", type=int, default=15, help="of which the median counts")
     arguments = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 140)
     signal.signal(signal.SIGALRM, _give_up)

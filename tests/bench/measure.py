@@ -11,7 +11,7 @@ from tests.bench.h2load import Load, Sample, Target, run
 # As many calls under way in each case: what is compared is the server, not the queue in front of it.
 _UNDER_WAY = 32
 _GRPC_CONNECTIONS = 4
-_WARM_UP_CALLS = 300
+_WARM_UP_CALLS = 1500
 _SWEEP_FRACTIONS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1)
 
 

@@ -28,16 +28,17 @@ class Aim:
 
 def print_cases(console: Console, cases: Sequence[Case]) -> None:
     """Throughput, the server's processor time, and latency."""
-    table = Table("case", *(_right("calls/s", "µs CPU a call", "core busy", "p50 ms", "p99 ms", "rounds")))
+    table = Table("case", *(_right("calls/s", "least", "most", "µs CPU a call", "core busy", "p50 ms", "p99 ms")))
     for case in cases:
         table.add_row(
             case.name,
             f"{case.rate:,.0f}",
+            f"{min(one.sample.rate for one in case.rounds):,.0f}",
+            f"{max(one.sample.rate for one in case.rounds):,.0f}",
             f"{case.cpu * 1e6:,.0f}",
             f"{case.busy:.0%}",
             f"{case.percentile(50) * 1e3:.1f}",
             f"{case.percentile(99) * 1e3:.1f}",
-            " ".join(f"{one.sample.rate:,.0f}" for one in case.rounds),
         )
     console.print(table)
 

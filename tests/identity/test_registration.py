@@ -1,11 +1,13 @@
 """Registering, and proving an address."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from services.identity.errors import CredentialsInvalid, LinkInvalid, PasswordRefused, RefreshTokenInvalid
 from services.identity.model.users import email_key
+from services.kernel.db import Session
 from tests.identity.island import Island
 
 OTHER = "purple bicycle seventy"
@@ -83,6 +85,29 @@ class TestKnownAddress:
         island.register(owner.user.email)
         island.register(island.address())
         assert len(hashed) == 2
+
+    def test_it_costs_as_many_statements_and_commits_as_an_unknown_one(
+        self, island: Island, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unknown, unproven, proven = island.address(), island.address(), island.address()
+        island.register(unproven)
+        island.register(proven)
+        island.verify(island.token(proven))
+        asked: list[str] = []
+        for name in ("first", "all", "run", "commit"):
+            real = getattr(Session, name)
+
+            def counted(session: Session, *args: Any, _name: str = name, _real: Any = real, **params: Any) -> Any:
+                asked.append(_name)
+                return _real(session, *args, **params)
+
+            monkeypatch.setattr(Session, name, counted)
+        costs = []
+        for address in (unknown, unproven, proven):
+            asked.clear()
+            island.register(address)
+            costs.append((len(asked), asked.count("commit")))
+        assert costs[0] == costs[1] == costs[2]
 
     def test_nobody_s_inbox_is_flooded(self, island: Island) -> None:
         owner = island.new()

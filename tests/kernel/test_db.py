@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.errors import UniqueViolation
+from psycopg.errors import UndefinedFunction, UniqueViolation
 from sqlalchemy import bindparam, func, literal, select, text
 
 from services.kernel import tables
@@ -93,6 +93,11 @@ class TestScope:
                 session.run(select(tables.outbox.c.id))
 
 
+    def test_takes_no_role_that_is_not_a_plain_word(self, database: Database) -> None:
+        with pytest.raises(ValueError, match="no role"), database.transaction(Scope("x', true); reset role; --")):
+            pass
+
+
 class TestStatements:
     def test_rows_become_what_the_caller_makes_of_them(self, database: Database) -> None:
         numbers = select(func.generate_series(1, 3).label("number"))
@@ -123,6 +128,13 @@ class TestStatements:
 
         with pytest.raises(UniqueViolation):
             twice()
+
+    def test_after_a_failed_statement_there_is_no_commit(self, database: Database) -> None:
+        with database.transaction(TENANCY) as session:
+            with pytest.raises(UndefinedFunction):
+                session.run(text("select no_such_function()"))
+            with pytest.raises(RuntimeError, match="failed"):
+                session.commit()
 
     def test_what_was_not_committed_is_gone(self, database: Database, owner: psycopg.Connection[object]) -> None:
         one = new_id()
