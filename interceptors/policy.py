@@ -51,7 +51,11 @@ class NameField:
 
     def match(self, name: str) -> re.Match[str] | None:
         """How the name fits one of the patterns, with its `workspace`; None where it fits none."""
-        return next((match for regex in self.regexes if (match := regex.fullmatch(name))), None)
+        for regex in self.regexes:
+            match = regex.fullmatch(name)
+            if match is not None:
+                return match
+        return None
 
     @property
     def field(self) -> str:
