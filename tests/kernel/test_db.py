@@ -92,7 +92,6 @@ class TestScope:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 session.run(select(tables.outbox.c.id))
 
-
     def test_takes_no_role_that_is_not_a_plain_word(self, database: Database) -> None:
         with pytest.raises(ValueError, match="no role"), database.transaction(Scope("x', true); reset role; --")):
             pass
