@@ -3,6 +3,7 @@
 import gc
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -20,6 +21,7 @@ from services.runtime import Runtime, open_runtime
 from services.wiring import ALL_DOMAINS, Mesh, reflected_services
 
 _MAX_METADATA_BYTES = 48 * 1024
+_NOTICE_SECONDS = 0.5
 _log = structlog.get_logger("plinth.serve")
 
 
@@ -67,7 +69,10 @@ class Server:
         """Say NOT_SERVING, refuse what is new, let what runs finish within the drain time."""
         self._introspection.status.enter_graceful_shutdown()
         self._admission.drain()
-        self._server.stop(self._settings.drain_seconds).wait()
+        # A call that reaches a stopped server is CANCELLED by gRPC; until its caller has turned away, it is refused.
+        notice = min(_NOTICE_SECONDS, self._settings.drain_seconds / 4)
+        time.sleep(notice)
+        self._server.stop(self._settings.drain_seconds - notice).wait()
 
 
 def bind(server: grpc.Server | grpc.aio.Server, address: str) -> int:
