@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 LANDED := proto/landed.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint gen deps breaking land bench clean
+.PHONY: help up demo test browser lint gen deps breaking land bench clean
 
 help:
 	@echo 'make up     the whole mesh on this machine: PostgreSQL, server, streams, Envoy'
@@ -43,10 +43,14 @@ gen: $(STAMP)
 	@$(BIN)/python -m tools.generate
 	@$(BUF) lint
 
+# Debian's Chromium, which the tests of what browsers do are made in. Installs it only where it is missing.
+browser: $(STAMP)
+	@$(BIN)/python -m tests.support.browser
+
 # Twice: each domain in a process of its own with a single thread, where a call that waits for itself would wait for
 # ever; then everything, in one process as `make up` runs it.
-test: deps
-	@$(BIN)/pytest -n auto --apart --threads 1 tests/contract tests/identity tests/tenancy
+test: deps browser
+	@$(BIN)/pytest -n auto --apart --threads 1 tests/contract tests/identity tests/tenancy tests/projects
 	@$(BIN)/pytest -n auto
 
 # Changes nothing: what is generated is made anew in a temporary folder and compared.

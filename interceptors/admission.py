@@ -8,23 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 from interceptors.call import Call
 from interceptors.stages import Stage
-from services.kernel.errors import CallDeadlineExceeded, Overloaded, Unavailable
+from services.kernel.errors import CallDeadlineExceeded, Overloaded, ShuttingDown
 
 _arrival = threading.local()
-
-
-class ShuttingDown(Unavailable):
-    """The server finishes what it has begun and takes on nothing more."""
-
-    reason = "SHUTTING_DOWN"
-
-    def __init__(self) -> None:
-        super().__init__("The server is shutting down.", retry_after=timedelta(seconds=1))
 
 
 class StampingPool(ThreadPoolExecutor):

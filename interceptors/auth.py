@@ -15,6 +15,7 @@ from interceptors.policy import Access
 from interceptors.ports import ApiKeys, ApiKeyState, Keys, Sessions, SessionState
 from interceptors.service_token import ServiceTokens
 from interceptors.stages import Stage
+from services.kernel.cookies import Cookie
 from services.kernel.errors import Unauthenticated
 from services.kernel.feed import ApiKeyRevoked, Feed, Invalidation, SessionRevoked, UserSessionsRevoked
 from services.kernel.secrets import hash_token
@@ -78,7 +79,11 @@ class Auth(Stage):
 
         An access token that expires meanwhile does not end it: the session behind the token decides.
         """
-        self.enter(call)
+        session_id = call.identity.session_id
+        if session_id is not None:
+            call.identity = _person(self._session(session_id))
+        elif call.identity.api_key is not None:
+            self.enter(call)
 
     def refreshed(self, identity: Identity) -> Identity:
         """The same person with what is true right now; asked before an operator's method is refused."""
@@ -97,19 +102,30 @@ class Auth(Stage):
         else:
             token = call.metadata.get("x-api-key", "")
             if not token:
-                raise CredentialsMissing
+                return self._by_cookie(call)
             if not token.startswith(API_KEY_PREFIX):
                 raise TokenInvalid
-        if len(token) > _MAX_TOKEN_CHARS or not token.isascii():
-            raise TokenInvalid
         return self._by_api_key(token) if token.startswith(API_KEY_PREFIX) else self._by_jwt(token)
 
+    def _by_cookie(self, call: Call) -> Identity:
+        """Of a browser, whose pages add no header to an EventSource. It holds what SignIn put there: nothing else."""
+        token = Cookie.ACCESS.find(call.context.invocation_metadata() or ())
+        if not token:
+            raise CredentialsMissing
+        call.by_cookie = True
+        identity = self._by_jwt(token)
+        if identity.service is not None:
+            raise TokenInvalid
+        return identity
+
     def _by_api_key(self, secret: str) -> Identity:
+        _check_form(secret)
         digest = hash_token(secret)
         state = _alive(self._live_api_keys, digest, lambda: self._api_keys.find(secret))
         return Identity(user_id=state.user_id, api_key=state)
 
     def _by_jwt(self, token: str) -> Identity:
+        _check_form(token)
         digest = hash_token(token)
         verified = self._verified.get(digest)
         if verified is None:
@@ -124,11 +140,13 @@ class Auth(Stage):
             return Identity(service=service)
         if verified.expires <= time.time():
             raise TokenInvalid
-        session_id = verified.session_id
-        state = _alive(self._live_sessions, session_id, lambda: self._sessions.find(session_id))
+        state = self._session(verified.session_id)
         if state.user_id != verified.user_id:
             raise TokenInvalid
         return _person(state) if state.operator else verified.person
+
+    def _session(self, session_id: UUID) -> SessionState:
+        return _alive(self._live_sessions, session_id, lambda: self._sessions.find(session_id))
 
     def _verify(self, token: str) -> _AccessToken | tuple[str, float]:
         try:
@@ -150,6 +168,11 @@ class Auth(Stage):
             return _AccessToken(Identity(user_id, session_id), user_id, session_id, float(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError, AttributeError, TypeError):
             raise TokenInvalid from None
+
+
+def _check_form(token: str) -> None:
+    if len(token) > _MAX_TOKEN_CHARS or not token.isascii():
+        raise TokenInvalid
 
 
 def _alive(cache: FeedCache[K, S], key: K, find: Callable[[], S | None]) -> S:

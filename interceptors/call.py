@@ -68,6 +68,7 @@ class Call:
 
     __slots__ = (
         "answering",
+        "by_cookie",
         "code",
         "context",
         "deadline",
@@ -110,6 +111,7 @@ class Call:
         self.local_caller: str | None = None  # the service of this very process that calls
         self.first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
         self.identity = NOBODY
+        self.by_cookie = False  # a cookie said who calls: the browser sends it, whichever page asks for it
         self.workspace_id: UUID | None = None
         self.workspace_name = ""
         self.grant: Grant | None = None

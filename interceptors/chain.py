@@ -1,5 +1,6 @@
 """The one chain: the ordered list of stages that every call passes, and its walk for calls on threads."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -17,6 +18,7 @@ from interceptors.access_log import AccessLog
 from interceptors.admission import Admission
 from interceptors.auth import Auth
 from interceptors.call import Call
+from interceptors.csrf import Csrf
 from interceptors.errors import Errors, retry_after_seconds, status_of
 from interceptors.idempotency import Idempotency
 from interceptors.metrics import Metrics
@@ -53,6 +55,7 @@ class Stages:
     admission: Admission
     auth: Auth
     opening: Opening
+    csrf: Csrf
     tenant: Tenant
     access: AccessControl
     quota: Quotas
@@ -69,6 +72,7 @@ class Stages:
             self.admission,  # before any work is done for a call that nobody waits for
             self.auth,  # UNAUTHENTICATED comes before all other answers
             self.opening,  # now there is a message to judge; only who is known may keep us waiting for it
+            self.csrf,  # who calls by cookie has to show that a page of ours does; the request may ask for one
             self.tenant,  # a name that does not parse: INVALID_ARGUMENT, and now it is known where
             self.access,  # NOT_FOUND, then PERMISSION_DENIED: before the fields, so that they reveal nothing
             self.quota,  # only who may call draws from a bucket or a quota
@@ -109,6 +113,7 @@ def build_stages(
         admission=Admission(settings.max_queue_seconds),
         auth=auth,
         opening=Opening(),
+        csrf=Csrf(settings),
         tenant=Tenant(),
         access=access,
         quota=Quotas(rate_limits(settings), quota),
@@ -271,5 +276,7 @@ def refuse(call: Call) -> None:
     context: Any = call.context
     seconds = retry_after_seconds(call.status)
     if seconds is not None and not call.answering:
-        context.send_initial_metadata((("retry-after", str(seconds)),))
+        # A handler that came to its end may have sent headers of its own; then it is too late for this one.
+        with contextlib.suppress(ValueError):
+            context.send_initial_metadata((("retry-after", str(seconds)),))
     context.abort_with_status(rpc_status.to_status(call.status))

@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from buf.validate import validate_pb2
 from plinth.options.v1 import policy_pb2
 
 DEFAULT_TIMEOUT_SECONDS = 15.0
@@ -89,6 +90,7 @@ class MethodPolicy:
     names: tuple[NameField, ...]
     rest_paths: tuple[RestPath, ...]
     has_request_id: bool
+    has_cookie: bool
     request_streaming: bool
     response_streaming: bool
     request_class: type[Message]
@@ -158,6 +160,7 @@ def _policy_of(method: MethodDescriptor) -> MethodPolicy:
         names=names,
         rest_paths=_rest_paths(method),
         has_request_id="request_id" in method.input_type.fields_by_name,
+        has_cookie="cookie" in method.input_type.fields_by_name,
         request_streaming=method.client_streaming,
         response_streaming=method.server_streaming,
         request_class=GetMessageClass(method.input_type),
@@ -169,6 +172,7 @@ def _name_fields(method: MethodDescriptor) -> tuple[NameField, ...]:
     """The names that the REST path spells out; without one, the request's `name` or `parent`."""
     rule = method.GetOptions().Extensions[annotations_pb2.http]
     patterns: dict[str, list[str]] = {}
+    rules: dict[str, str] = {}
     for template in _templates(method):
         for path, pattern in _PATH_VARIABLE.findall(template):
             patterns.setdefault(path, []).append(pattern)
@@ -177,8 +181,16 @@ def _name_fields(method: MethodDescriptor) -> tuple[NameField, ...]:
         for field in _NAME_FIELDS:
             if field in method.input_type.fields_by_name:
                 patterns[field] = ["workspaces/*", "workspaces/*/**"]
+                rules[field] = (
+                    method.input_type.fields_by_name[field].GetOptions().Extensions[validate_pb2.field].string.pattern
+                )
     return tuple(
-        NameField(tuple(path.split(".")), tuple(found), tuple(map(re.compile, map(_regex, found))))
+        NameField(
+            tuple(path.split(".")),
+            tuple(found),
+            # Where no path spells the name out, the field's own rule says what a name is.
+            tuple(re.compile(f"(?={rules.get(path, '')}){_regex(pattern)}") for pattern in found),
+        )
         for path, found in patterns.items()
     )
 

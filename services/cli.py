@@ -15,8 +15,10 @@ app = typer.Typer(
 )
 envoy_app = typer.Typer(no_args_is_help=True, help="The edge.")
 operator_app = typer.Typer(no_args_is_help=True, help="Who may operate the instance.")
+jobs_app = typer.Typer(no_args_is_help=True, help="Durable jobs.")
 app.add_typer(envoy_app, name="envoy")
 app.add_typer(operator_app, name="operator")
+app.add_typer(jobs_app, name="jobs")
 
 DataDir = Annotated[Path, typer.Option(envvar="PLINTH_DATA_DIR", help="Where the database, keys and logs lie.")]
 Address = Annotated[str, typer.Option(help="Where to listen: host:port (port 0: any free one) or unix:/path.")]
@@ -44,7 +46,7 @@ def up(
     key: PrivateKey = None,
     logs: Annotated[bool, typer.Option(help="Show the processes' logs here too.")] = False,
 ) -> None:
-    """Run the whole mesh: database, migrations, servers, streams, edge. Ctrl-C drains and stops it."""
+    """Run the whole mesh: database, migrations, server, streams, worker, edge. Ctrl-C drains and stops it."""
     from services.kernel import migrations
     from services.kernel.config import load_settings
     from services.mesh.console import ConsoleReport
@@ -82,6 +84,19 @@ def streams(address: Address = "127.0.0.1:8082", domains: Domains = "", metrics_
     from services.streams import serve_streams
 
     serve_streams(load_settings(), address=address, domains=_domains(domains), metrics_port=metrics_port)
+
+
+@app.command()
+def worker(
+    address: Address = "127.0.0.1:8083",
+    queues: Annotated[str, typer.Option(help="Comma-separated; jobs of all queues by default.")] = "",
+    metrics_port: MetricsPort = None,
+) -> None:
+    """Run the process of background work: event log, subscribers, jobs, schedules; the address tells its health."""
+    from services.kernel.config import load_settings
+    from services.worker import work
+
+    work(load_settings(), address=address, queues=_names(queues), metrics_port=metrics_port)
 
 
 @app.command()
@@ -163,6 +178,18 @@ def operator_list(data_dir: DataDir = _DATA_DIR) -> None:
         typer.echo(email)
 
 
+@jobs_app.command("top")
+def jobs_top(
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds from one look to the next.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Show how full the queues are, live. Ctrl-C ends it."""
+    from services.jobs_top import top
+
+    top(_app_settings(data_dir), every=every, once=once)
+
+
 @app.command()
 def mail(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -191,7 +218,11 @@ def demo(
 def _domains(text: str) -> tuple[str, ...]:
     from services.wiring import ALL_DOMAINS
 
-    return tuple(filter(None, map(str.strip, text.split(",")))) if text else ALL_DOMAINS
+    return _names(text) or ALL_DOMAINS
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":

@@ -1,17 +1,25 @@
 """The domains of the mesh, and how each is put together and served: the list that a new domain joins."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import grpc
 
+from plinth.events.v1 import event_service_pb2_grpc, job_service_pb2_grpc, webhook_service_pb2_grpc
 from plinth.identity.v1 import (
     api_key_service_pb2_grpc,
     auth_service_pb2_grpc,
     session_service_pb2_grpc,
     user_service_pb2_grpc,
+)
+from plinth.projects.v1 import (
+    activity_service_pb2_grpc,
+    approval_service_pb2_grpc,
+    project_service_pb2_grpc,
+    task_service_pb2_grpc,
+    workflow_service_pb2_grpc,
 )
 from plinth.tenancy.v1 import (
     access_service_pb2_grpc,
@@ -21,9 +29,20 @@ from plinth.tenancy.v1 import (
     role_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
+from services.events import servicer as events
+from services.events import subscribers as events_subscribers
+from services.events import watch as events_watch
+from services.events.service import build_events
 from services.identity import servicer as identity
 from services.identity import watch as identity_watch
 from services.identity.service import build_identity
+from services.kernel.jobs import CronJob, JobHandler
+from services.kernel.log_stream import LogStreams
+from services.kernel.subscriptions import Subscription
+from services.projects import servicer as projects
+from services.projects import subscribers as projects_subscribers
+from services.projects import watch as projects_watch
+from services.projects.service import build_projects
 from services.runtime import Runtime
 from services.tenancy import servicer as tenancy
 from services.tenancy import watch as tenancy_watch
@@ -32,11 +51,24 @@ from services.tenancy.service import build_tenancy
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a domain is put together with: the process's parts, ways to other domains, the permissions there are."""
+    """What a domain is put together with: the process's parts, and ways to the other domains.
+
+    `permissions` and `subscriptions` are those of the whole mesh; the latter are known once it is put together.
+    """
 
     runtime: Runtime
     channel: Callable[[str], grpc.Channel]
     permissions: frozenset[str]
+    subscriptions: Callable[[], Sequence[Subscription[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker does for a domain: about events, jobs of its kinds, and by schedule."""
+
+    subscriptions: Sequence[Subscription[Any]] = ()
+    job_handlers: Sequence[JobHandler] = ()
+    cron_jobs: Sequence[CronJob] = ()
 
 
 class Domain(Protocol):
@@ -53,8 +85,11 @@ class Domain(Protocol):
     def register(self, server: Any) -> None:
         """Add its unary methods."""
 
-    def register_watches(self, server: Any, stopping: asyncio.Event) -> None:
-        """Add its `Watch…` methods, which end when `stopping` is set."""
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
+
+    def work(self) -> Work:
+        """What a worker does for it."""
 
     def sweep(self) -> None:
         """Delete what is no longer kept, and bring what is encrypted under the current master key."""
@@ -89,10 +124,14 @@ class Identity:
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(identity.SessionServicer(built), server)
         api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(identity.ApiKeyServicer(built), server)
 
-    def register_watches(self, server: Any, stopping: asyncio.Event) -> None:
-        """Add its `Watch…` methods, which end when `stopping` is set."""
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
         watcher = identity_watch.SessionWatcher(self._hub, stopping)
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(watcher, server)
+
+    def work(self) -> Work:
+        """Nothing: no event, job or schedule concerns it yet."""
+        return Work()
 
     def sweep(self) -> None:
         """Delete what is no longer kept, and bring what is encrypted under the current master key."""
@@ -138,17 +177,114 @@ class Tenancy:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(tenancy.AccessServicer(built.access), server)
         audit_service_pb2_grpc.add_AuditServiceServicer_to_server(tenancy.AuditServicer(built.audit), server)
 
-    def register_watches(self, server: Any, stopping: asyncio.Event) -> None:
-        """Add its `Watch…` methods, which end when `stopping` is set."""
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
         watcher = tenancy_watch.AccessWatcher(self._hub, stopping)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(watcher, server)
+
+    def work(self) -> Work:
+        """Nothing: no event, job or schedule concerns it yet."""
+        return Work()
 
     def sweep(self) -> None:
         """Delete what is no longer kept; nothing here is encrypted."""
         self._services.housekeeping.purge()
 
 
-DOMAINS: Mapping[str, type[Domain]] = {"identity": Identity, "tenancy": Tenancy}
+class Events:
+    """What happened in a workspace, and what follows from it: webhooks and durable jobs."""
+
+    package: ClassVar[str] = "plinth.events.v1"
+    services: ClassVar[tuple[str, ...]] = ("EventService", "WebhookService", "JobService")
+
+    def __init__(self, around: Surroundings) -> None:
+        runtime = around.runtime
+        self._services = build_events(
+            runtime.resources,
+            runtime.settings,
+            runtime.keyring,
+            runtime.pager,
+            user_service_pb2_grpc.UserServiceStub(around.channel("identity")),
+            access_service_pb2_grpc.AccessServiceStub(around.channel("tenancy")),
+            around.subscriptions,
+        )
+
+    def check(self) -> None:
+        """What is encrypted here is opened by deliveries alone."""
+
+    def register(self, server: Any) -> None:
+        """Add its unary methods."""
+        built = self._services
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(events.EventServicer(built.events), server)
+        webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(events.WebhookServicer(built.webhooks), server)
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(events.JobServicer(built.jobs), server)
+
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(events_watch.EventWatcher(log), server)
+
+    def work(self) -> Work:
+        """What a worker does for it."""
+        return Work(events_subscribers.subscriptions(self._services), events_subscribers.job_handlers(self._services))
+
+    def sweep(self) -> None:
+        """Delete what is no longer kept, and bring what is encrypted under the current master key."""
+        self._services.housekeeping.sweep()
+        self._services.housekeeping.reseal()
+
+
+class Projects:
+    """Projects and tasks, the workflows that they move through, approvals, and activity."""
+
+    package: ClassVar[str] = "plinth.projects.v1"
+    services: ClassVar[tuple[str, ...]] = (
+        "WorkflowService",
+        "ProjectService",
+        "TaskService",
+        "ApprovalService",
+        "ActivityService",
+    )
+
+    def __init__(self, around: Surroundings) -> None:
+        runtime = around.runtime
+        access = access_service_pb2_grpc.AccessServiceStub(around.channel("tenancy"))
+        self._services = build_projects(runtime.resources, runtime.pager, access)
+
+    def check(self) -> None:
+        """Nothing here is encrypted."""
+
+    def register(self, server: Any) -> None:
+        """Add its unary methods."""
+        built = self._services
+        workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server(
+            projects.WorkflowServicer(built.workflows), server
+        )
+        project_service_pb2_grpc.add_ProjectServiceServicer_to_server(projects.ProjectServicer(built.projects), server)
+        task_service_pb2_grpc.add_TaskServiceServicer_to_server(projects.TaskServicer(built.tasks), server)
+        approval_service_pb2_grpc.add_ApprovalServiceServicer_to_server(
+            projects.ApprovalServicer(built.approvals), server
+        )
+        activity_service_pb2_grpc.add_ActivityServiceServicer_to_server(
+            projects.ActivityServicer(built.activity), server
+        )
+
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
+        watcher = projects_watch.ActivityWatcher(self._services.activity, log)
+        activity_service_pb2_grpc.add_ActivityServiceServicer_to_server(watcher, server)
+
+    def work(self) -> Work:
+        """What a worker does for it."""
+        return Work(
+            projects_subscribers.subscriptions(self._services), projects_subscribers.job_handlers(self._services)
+        )
+
+    def sweep(self) -> None:
+        """Delete what is no longer kept; nothing here is encrypted."""
+        self._services.housekeeping.purge()
+
+
+DOMAINS: Mapping[str, type[Domain]] = {"identity": Identity, "tenancy": Tenancy, "projects": Projects, "events": Events}
 
 
 def service_names(domain: str) -> list[str]:

@@ -1,11 +1,15 @@
 """What a process tells Prometheus of itself beside its calls."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.kernel.db import Database
+from services.kernel import event_lag
+from services.kernel.clock import Clock
+from services.kernel.db import Database, Session
+from services.kernel.errors import PlinthError
 from services.kernel.feed import Feed
 
 
@@ -27,6 +31,42 @@ class ProcessGauges(Collector):
         yield GaugeMetricFamily("plinth_db_connections", "Open database connections.", value=open_connections)
         yield GaugeMetricFamily("plinth_db_connections_idle", "Those that no call uses.", value=idle)
         yield GaugeMetricFamily("plinth_db_waiting", "Calls that wait for a connection.", value=waiting)
+
+
+class EventLogLag(Collector):
+    """How far the sequencer is behind the commits, and each subscriber behind the log."""
+
+    def __init__(self, open_session: Callable[[], AbstractContextManager[Session]], clock: Clock) -> None:
+        self._open_session = open_session
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Asked of the database at each scrape; nothing while it is out of reach."""
+        try:
+            with self._open_session() as session:
+                waiting = event_lag.waiting(session, self._clock.now())
+                subscribers = event_lag.subscribers(session, self._clock.now())
+        except PlinthError:
+            return
+        yield GaugeMetricFamily(
+            "plinth_sequencer_waiting", "Committed events that have no position yet.", value=waiting.events
+        )
+        yield GaugeMetricFamily(
+            "plinth_sequencer_oldest_seconds", "The age of the oldest of them.", value=waiting.seconds
+        )
+        positions = GaugeMetricFamily(
+            "plinth_subscriber_lag",
+            "Positions between a subscriber's cursor and the log's head.",
+            labels=["subscriber"],
+        )
+        seconds = GaugeMetricFamily(
+            "plinth_subscriber_lag_seconds", "The age of the first event after its cursor.", labels=["subscriber"]
+        )
+        for subscriber in subscribers:
+            positions.add_metric([subscriber.name], subscriber.positions)
+            seconds.add_metric([subscriber.name], subscriber.seconds)
+        yield positions
+        yield seconds
 
 
 class LoopLag(Collector):

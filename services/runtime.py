@@ -66,7 +66,7 @@ def open_runtime(settings: Settings, process: str, clock: Clock | None = None) -
         database = Database(settings.database_url, pool_size=settings.pool_size)
         stack.callback(database.close)
         hub = InvalidationHub()
-        feed = PostgresFeed(database.connect, hub)
+        feed = PostgresFeed(lambda: database.connect("feed"), hub)
         feed.start()
         stack.callback(feed.stop)
         yield Runtime(

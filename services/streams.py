@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import grpc
 import structlog
@@ -11,7 +12,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from interceptors.aio import AioChain
 from services.gauges import LoopLag
 from services.kernel.config import Settings
-from services.runtime import open_runtime
+from services.kernel.event_log import LogTail, PostgresEventLog
+from services.kernel.log_stream import LogStreams
+from services.runtime import Runtime, open_runtime
 from services.serve import bind, server_options, settle_memory, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
@@ -32,7 +35,7 @@ def serve_streams(
         clock = _LoopClock()
         mesh.collectors.append(LoopLag(lambda: clock.lag))
         start_metrics(metrics_port, mesh)
-        asyncio.run(_serve(mesh, settings, address, clock, ready))
+        asyncio.run(_serve(runtime, mesh, address, clock, ready))
 
 
 class _LoopClock:
@@ -49,27 +52,43 @@ class _LoopClock:
             self.lag = loop.time() - due
 
 
-async def _serve(mesh: Mesh, settings: Settings, address: str, clock: _LoopClock, ready: Callable[[int], None]) -> None:
+@contextmanager
+def _event_log(runtime: Runtime) -> Iterator[LogStreams]:
+    """The event log for all streams, and the one thread that follows its head."""
+    source = PostgresEventLog(runtime.database, runtime.database.connect)
+    tail = LogTail(source)
+    log = LogStreams(source, tail)
+    tail.start()
+    try:
+        yield log
+    finally:
+        tail.stop()
+        source.close()
+
+
+async def _serve(runtime: Runtime, mesh: Mesh, address: str, clock: _LoopClock, ready: Callable[[int], None]) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     chain = AioChain(mesh.policies, mesh.stages.for_streams(), mesh.hub)
-    server = grpc.aio.server(interceptors=(chain,), options=server_options(settings))
+    server = grpc.aio.server(interceptors=(chain,), options=server_options(runtime.settings))
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # types-grpcio leaves it out
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    mesh.register_watches(server, stopping)
-    port = bind(server, address)
-    await server.start()
-    beside = [asyncio.create_task(chain.watch_access()), asyncio.create_task(clock.run())]
-    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-    _log.info("serving", address=address, port=port)
-    settle_memory()
-    ready(port)
-    await stopping.wait()
-    _log.info("draining")
-    await servicer.enter_graceful_shutdown()
-    await server.stop(settings.drain_seconds)
-    for task in beside:
-        task.cancel()
-    await asyncio.gather(*beside, return_exceptions=True)
+    with _event_log(runtime) as log:
+        mesh.register_watches(server, stopping, log)
+        port = bind(server, address)
+        await server.start()
+        beside = [asyncio.create_task(chain.watch_access()), asyncio.create_task(clock.run())]
+        await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", address=address, port=port)
+        settle_memory()
+        ready(port)
+        await stopping.wait()
+        _log.info("draining")
+        await servicer.enter_graceful_shutdown()
+        log.end()
+        await server.stop(runtime.settings.drain_seconds)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)

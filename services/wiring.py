@@ -33,6 +33,7 @@ from services.gauges import ProcessGauges
 from services.kernel.config import ConfigError
 from services.kernel.errors import Unavailable
 from services.kernel.feed import InvalidationHub
+from services.kernel.log_stream import LogStreams
 from services.kernel.secrets import DecryptionError
 from services.runtime import Runtime
 
@@ -85,6 +86,10 @@ class Mesh:
         self._local.route_through(Chain(self.policies, self.stages.in_order()).intercept)
         self.served: list[Domain] = [DOMAINS[domain](self._around(domain)) for domain in domains]
         self.register(self._local)
+        works = [domain.work() for domain in self.served]
+        self.subscriptions = [subscription for work in works for subscription in work.subscriptions]
+        self.job_handlers = [handler for work in works for handler in work.job_handlers]
+        self.cron_jobs = [job for work in works for job in work.cron_jobs]
 
     def __enter__(self) -> Self:
         for source, follow in (("identity", follow_revocations), ("tenancy", follow_grants)):
@@ -118,17 +123,22 @@ class Mesh:
         for domain in self.served:
             domain.register(server)
 
-    def register_watches(self, server: Any, stopping: asyncio.Event) -> None:  # a grpc.aio.Server
-        """Add the `Watch…` methods of this process's domains; they end when `stopping` is set."""
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:  # a grpc.aio.Server
+        """Add the `Watch…` methods of this process's domains; they end when `stopping` is set, or with the log."""
         for domain in self.served:
-            domain.register_watches(server, stopping)
+            domain.register_watches(server, stopping, log)
 
     def channel(self, service: str, domain: str) -> grpc.Channel:
         """How `service` calls `domain`: on its own thread where it lives in this process, else over a socket."""
         return self._local.channel(service) if domain in self._domains else self._remote(service, domain)
 
     def _around(self, service: str) -> Surroundings:
-        return Surroundings(self._runtime, lambda domain: self.channel(service, domain), self.policies.permissions)
+        return Surroundings(
+            self._runtime,
+            lambda domain: self.channel(service, domain),
+            self.policies.permissions,
+            lambda: self.subscriptions,
+        )
 
     def _remote(self, service: str, peer: str) -> grpc.Channel:
         address = self._runtime.settings.peers.get(peer)

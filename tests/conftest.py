@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from services.kernel import migrations
 from services.kernel.config import Settings
 from services.kernel.db import Scope
+from services.kernel.partitions import Partitions
+from services.kernel.sequencer import Sequencer
 from services.mesh.postgres import EmbeddedPostgres
 from services.mesh.supervisor import Mesh as Layout
 from services.runtime import Runtime, open_runtime
@@ -37,7 +40,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     folder = tempfile.TemporaryDirectory(prefix="plinth-tests-")
-    postgres = EmbeddedPostgres(Path(folder.name) / "postgres", fast=True, database="plinth")
+    postgres = EmbeddedPostgres(
+        Path(folder.name) / "postgres", fast=True, settings={"max_connections": "400"}, database="plinth"
+    )
     postgres.start()
     session.config.stash[_database_key] = postgres, folder
     migrations.migrate(postgres.url())
@@ -86,6 +91,16 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     """The parts of the worker's server process."""
     with open_runtime(settings, "test") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def sequencer(runtime: Runtime) -> Iterator[Sequencer]:
+    """Moves what is committed to the event log, as the mesh's worker does; one of the run's workers is elected."""
+    partitions = Partitions(runtime.database.connect, runtime.clock, retention=timedelta(days=30))
+    running = Sequencer(runtime.database.connect, runtime.clock, ensure=partitions.ensure)
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import httpx
@@ -16,12 +17,13 @@ from plinth.tenancy.v1 import workspace_pb2, workspace_service_pb2
 from services.kernel.config import Settings
 from services.runtime import Runtime
 from services.wiring import Mesh
-from tests.bench import h2load
+from tests.bench import h2load, streams
 from tests.bench.bare import bare_server
 from tests.bench.peer import asyncpg_url, create_app
 from tests.bench.stages import Clock, TimedChain, broken_down, timed_stages
 from tests.bench.tokens import Tokens
 from tests.support.people import People, Person
+from tests.support.streams import running_streams
 from tests.support.stubs import Stubs, with_token
 
 _OUTPUT = """
@@ -150,8 +152,31 @@ class TestClocks:
         assert len(clock.rows) == 4
         assert list(breakdown.stages) == [
             *("tracing", "metrics", "logging", "errors", "admission", "auth", "opening"),
-            *("tenant", "access", "quota", "validation", "idempotency"),
+            *("csrf", "tenant", "access", "quota", "validation", "idempotency"),
         ]
         for row in clock.rows:
             assert all(row[name] > 0 for name in breakdown.stages)
             assert sum(row[name] for name in breakdown.stages) + row["handler"] < row["whole"]
+
+
+@pytest.mark.usefixtures("sequencer")
+class TestStreams:
+    def test_it_knows_when_the_last_of_the_watchers_has_heard(
+        self, settings: Settings, owner: Person, workspace: workspace_pb2.Workspace, tmp_path: Path
+    ) -> None:
+        project = streams._project(owner.stubs, workspace.name)
+        with (
+            running_streams(settings, tmp_path) as address,
+            streams.Watchers(address, owner.access_token, project.name, 3) as watchers,
+        ):
+            streams._transition(owner.stubs, project)
+            last = watchers.all_heard()
+            assert len(watchers._heard) == 3
+            assert last == max(watchers._heard)
+
+    def test_every_event_that_it_commits_arrives(
+        self, app_url: str, workspace: workspace_pb2.Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(streams, "_SECONDS", 0.1)
+        found = streams.delay(app_url, workspace.name)
+        assert found.p50 <= found.p99

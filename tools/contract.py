@@ -28,6 +28,7 @@ Options = Any
 
 POLICY = "plinth.options.v1.policy"
 HTTP = "google.api.http"
+HTTP_BODY = "google.api.HttpBody"
 DEFAULT_TIMEOUT = timedelta(seconds=15)
 PERMISSION = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
 
@@ -95,6 +96,11 @@ class Method:
     def watches(self) -> bool:
         """Whether it is served by the streams process."""
         return str(self.descriptor.name).startswith("Watch")
+
+    @property
+    def sends_events(self) -> bool:
+        """Whether it is the twin of a `Watch…` that speaks Server-Sent Events to browsers."""
+        return self.watches and str(self.descriptor.name).endswith("Sse")
 
     @property
     def internal(self) -> bool:
@@ -180,6 +186,8 @@ def _method(
     watches = descriptor.name.startswith("Watch")
     if watches and not proto.server_streaming:
         raise ContractError(f"{name} is named Watch…, which the streams process serves, but is no server stream.")
+    if descriptor.name.startswith("Watch") and descriptor.name.endswith("Sse"):
+        _check_twin(descriptor)
     stated = policy.timeout.ToTimedelta() if policy.HasField("timeout") else None
     if stated is not None and stated <= timedelta(0):
         raise ContractError(f"{name} has a timeout of {stated.total_seconds():g} s: it must be positive.")
@@ -195,6 +203,14 @@ def _method(
         server_streaming=proto.server_streaming,
         bindings=bindings,
     )
+
+
+def _check_twin(sse: MethodDescriptor) -> None:
+    """A `Watch…Sse` is a `Watch…` over again for browsers, which read nothing but text/event-stream."""
+    if sse.output_type.full_name != HTTP_BODY:
+        raise ContractError(f"{sse.full_name} is named …Sse, and does not answer {HTTP_BODY}.")
+    if str(sse.name).removesuffix("Sse") not in sse.containing_service.methods_by_name:
+        raise ContractError(f"{sse.full_name} has no twin for gRPC: add {str(sse.name).removesuffix('Sse')}.")
 
 
 def _access(name: str, policy: Options) -> Access:

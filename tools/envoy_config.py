@@ -142,6 +142,8 @@ def _virtual_host(contract: Contract) -> Json:
     cors = {
         "@type": f"{TYPE}.filters.http.cors.v3.CorsPolicy",
         "allow_origin_string_match": [],
+        # Pages of the named origins may be signed in by cookie; the auth stage sees to the rest.
+        "allow_credentials": True,
         "allow_methods": "GET, POST, PATCH, PUT, DELETE, OPTIONS",
         "allow_headers": ", ".join(CORS_REQUEST_HEADERS),
         "expose_headers": ", ".join(CORS_RESPONSE_HEADERS),

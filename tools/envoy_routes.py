@@ -22,6 +22,8 @@ NOWHERE = "no-such-method"
 MAX_REQUEST_BODY = 4 << 20
 # How long a stream may say nothing. Vanished peers are found sooner, by keepalive.
 STREAM_IDLE = timedelta(hours=1)
+# The same for a `Watch…`, which owes a heartbeat every 15 seconds: one that misses four of them is stuck.
+WATCH_IDLE = timedelta(minutes=1)
 UNARY_IDLE = timedelta(minutes=1)
 # What a server gets less than the edge waits, so that it can say DEADLINE_EXCEEDED itself.
 DEADLINE_MARGIN = timedelta(milliseconds=250)
@@ -96,7 +98,14 @@ def _body_limit() -> Json:
 def _method_route(method: Method) -> Json:
     streaming = method.client_streaming or method.server_streaming
     cluster = STREAMS_CLUSTER if method.watches else cluster_name(method.domain)
-    route = _route(method.path, cluster, timeout=method.timeout, idle=STREAM_IDLE if streaming else UNARY_IDLE)
+    idle = WATCH_IDLE if method.watches else STREAM_IDLE if streaming else UNARY_IDLE
+    route = _route(method.path, cluster, timeout=method.timeout, idle=idle)
+    if method.sends_events:
+        # Whatever stands before this edge passes each event on at once, and keeps none.
+        route["response_headers_to_add"] = [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+        ]
     if method.read_only and not method.client_streaming:
         route["route"]["retry_policy"] = {
             # UNAVAILABLE is what a draining or overloaded server says; nothing else is tried again.

@@ -6,13 +6,12 @@ import re
 
 from google.protobuf.descriptor import Descriptor
 
-from tools.contract import Access, Binding, Contract, ContractError, Method
+from tools.contract import HTTP_BODY, Access, Binding, Contract, ContractError, Method
 from tools.envoy_routes import Json
 from tools.openapi_paths import PathTemplate, body, field_at, path_template, query_parameters
 from tools.openapi_schemas import Schemas, component_name, received
 
 VERSION = "3.1.0"
-HTTP_BODY = "google.api.HttpBody"
 REASONS = "plinth.errors.v1.ErrorReason"
 REASON_PREFIX = "ERROR_REASON_"
 
@@ -32,6 +31,14 @@ ERRORS = {
 RETRIED = ("409", "429", "503")
 BEARER: Json = {"bearer": []}
 API_KEY: Json = {"apiKey": []}
+COOKIE: Json = {"cookie": []}
+LAST_EVENT_ID: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The last `id` received. A browser's EventSource sends it by itself when it connects again.",
+}
 
 
 def document(contract: Contract) -> Json:
@@ -56,6 +63,12 @@ def document(contract: Contract) -> Json:
                 "description": "An access token of SignIn or Refresh, or an API key (`plk_…`).",
             },
             "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "An API key (`plk_…`)."},
+            "cookie": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": "__Host-plinth",
+                "description": "Set by SignIn and Refresh with `cookie`, for pages of the product's own origin.",
+            },
         },
     }
     return {
@@ -95,6 +108,8 @@ def _operation(method: Method, number: int, binding: Binding, template: PathTemp
         "security": _security(method, template),
     }
     parameters = [*template.parameters, *query_parameters(method, binding, template, schemas)]
+    if method.sends_events:
+        parameters.append(LAST_EVENT_ID)
     if parameters:
         made["parameters"] = parameters
     if (request := body(method, binding, template, schemas)) is not None:
@@ -127,7 +142,8 @@ def _security(method: Method, template: PathTemplate) -> list[Json]:
     if method.access is Access.PUBLIC:
         return []
     in_workspace = "/workspaces/{" in template.path
-    return [BEARER, API_KEY] if in_workspace and method.access is not Access.OPERATOR else [BEARER]
+    keyed = [API_KEY] if in_workspace and method.access is not Access.OPERATOR else []
+    return [BEARER, *keyed, COOKIE]
 
 
 def _statuses(method: Method, binding: Binding, template: PathTemplate) -> list[str]:
@@ -148,7 +164,7 @@ def _answer(method: Method, binding: Binding, schemas: Schemas) -> Json:
     output: Descriptor = method.descriptor.output_type
     text = schemas.comment(output.full_name) or "Done."
     if output.full_name == HTTP_BODY:
-        kind = "text/event-stream" if method.descriptor.name.endswith("Sse") else "*/*"
+        kind = "text/event-stream" if method.sends_events else "*/*"
         # Whatever it is: OpenAPI 3.1 gives the body of another type than JSON no schema.
         return {"description": text, "content": {kind: {}}}
     if binding.response_body:

@@ -59,7 +59,8 @@ WELL_KNOWN: dict[str, Json] = {
 class Schemas:
     """The schemas of `components`, made as they are asked for.
 
-    `received` are the messages that appear in answers: a secret among their fields is shown, so it is not writeOnly.
+    `received` are the messages that appear in answers: a secret among their fields is shown, and what is only written
+    is there without a value, so neither is writeOnly.
     """
 
     def __init__(self, contract: Contract, received: frozenset[str]) -> None:
@@ -106,7 +107,7 @@ class Schemas:
             made["format"] = "password"
         containing = field.containing_type
         shown = containing is not None and containing.full_name in self._received
-        if _INPUT_ONLY in behavior or (options.debug_redact and not shown):
+        if (_INPUT_ONLY in behavior or options.debug_redact) and not shown:
             made["writeOnly"] = True
         if options.deprecated:
             made["deprecated"] = True

@@ -76,3 +76,37 @@ def system_policy(table: str, rights: str) -> None:
     domain = table.split(".", maxsplit=1)[0]
     op.execute(f"grant {rights} on {table} to plinth_{domain}_system")
     op.execute(f"create policy system on {table} to plinth_{domain}_system using (true)")
+
+
+def subscriber(domain: str) -> None:
+    """Lets a domain's subscriptions keep their cursors, in the commit of their effects."""
+    op.execute(f"grant select, insert, update on kernel.cursors to plinth_{domain}, plinth_{domain}_system")
+
+
+def log_reader(domain: str) -> None:
+    """Lets a domain's tenant sessions read their own workspace's rows of the event log."""
+    op.execute(f"grant select on kernel.event_log, kernel.event_days to plinth_{domain}")
+    op.execute(
+        f"create policy tenant_{domain} on kernel.event_log for select to plinth_{domain}"
+        f" using (workspace_id = {WORKSPACE})"
+    )
+
+
+def jobs_share(domain: str, *, manage: bool = False) -> None:
+    """Lets a domain's sessions enqueue jobs and find the one that holds a key; or, to `manage`, its tenants' jobs too.
+
+    A role needs to read a job's key for a second enqueue of it to find the first: in its own workspace only.
+    """
+    tenant, system = f"plinth_{domain}", f"plinth_{domain}_system"
+    op.execute(f"grant usage on schema jobs to {tenant}, {system}")
+    seen = "id, lane, workspace_id, kind, state, unique_key"
+    op.execute(f"grant insert, select ({seen}) on jobs.jobs to {tenant}, {system}")
+    op.execute(f"grant select on jobs.sleepers to {tenant}, {system}")
+    op.execute(
+        f"create policy keys_{domain} on jobs.jobs for select to {tenant}"
+        f" using (workspace_id is not distinct from {WORKSPACE})"
+    )
+    op.execute(f"create policy keys_{domain}_system on jobs.jobs for select to {system} using (true)")
+    if manage:
+        op.execute(f"grant select, update on jobs.jobs to {tenant}")
+        op.execute(f"create policy manage_{domain} on jobs.jobs to {tenant} using (workspace_id = {WORKSPACE})")

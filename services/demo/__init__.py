@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.demo import people_and_workspaces
+from services.demo import events, people_and_workspaces, projects
 from services.demo.stage import Stage, Surprise
 from services.kernel.config import load_settings
 from services.kernel.migrations import migrate
@@ -10,7 +10,7 @@ from services.mesh.console import ConsoleReport
 from services.mesh.postgres import EmbeddedPostgres
 from services.mesh.supervisor import APP_LOGIN, Mesh
 
-CHAPTERS = (people_and_workspaces.tell,)
+CHAPTERS = (people_and_workspaces.tell, projects.tell, events.tell)
 
 
 def run(*, ephemeral: bool, url: str, data_dir: Path) -> int:

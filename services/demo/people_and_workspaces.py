@@ -1,6 +1,5 @@
 """Chapter one: people, a workspace, an invite, and what a role does not allow."""
 
-import re
 from uuid import uuid4
 
 from plinth.tenancy.v1 import (
@@ -12,10 +11,8 @@ from plinth.tenancy.v1 import (
     workspace_service_pb2,
     workspace_service_pb2_grpc,
 )
-from services.demo.stage import Stage, Surprise
-
-_PASSWORD = "a long walk by the sea"  # noqa: S105  # of people in a story
-_TOKEN = re.compile(r"token=([A-Za-z0-9_-]+)")
+from services.demo.cast import join, register, sign_in, token_in, verify
+from services.demo.stage import Stage
 
 
 def tell(stage: Stage) -> None:
@@ -26,10 +23,10 @@ def tell(stage: Stage) -> None:
     access = access_service_pb2_grpc.AccessServiceStub(stage.channel)
 
     stage.say("Ada registers. The answer would be the same if the address were known.")
-    _register(stage, "Ada")
+    register(stage, "Ada")
 
     stage.say("She may sign in at once, but founds nothing before the address is proven hers.")
-    ada = _sign_in(stage, "Ada")
+    ada = sign_in(stage, "Ada")
     stage.rest(
         "POST",
         "/v1/workspaces",
@@ -40,7 +37,7 @@ def tell(stage: Stage) -> None:
     )
 
     stage.say("She follows the link in the mail, and the same token works: a token says who, not what.")
-    _verify(stage, "Ada")
+    verify(stage, "Ada")
     request_id = str(uuid4())
     founded = stage.rest(
         "POST",
@@ -68,15 +65,15 @@ def tell(stage: Stage) -> None:
         {"email": stage.address("Ben"), "role": f"{name}/roles/member"},
         token=ada,
     )
-    invite = _token_in(stage.mail(stage.address("Ben")))
+    invite = token_in(stage.mail(stage.address("Ben")))
 
     stage.say("Eve got hold of the link. It is of no use to her, and tells her nothing.")
-    eve = _join(stage, "Eve")
+    eve = join(stage, "Eve")
     stage.rest("POST", "/v1/invites:accept", {"token": invite}, token=eve, expect=404, reason="INVITE_NOT_FOUND")
     stage.rest("GET", f"/v1/{name}", token=eve, expect=404, reason="NOT_FOUND")
 
     stage.say("Ben accepts.")
-    ben = _join(stage, "Ben")
+    ben = join(stage, "Ben")
     stage.rest("POST", "/v1/invites:accept", {"token": invite}, token=ben)
     stage.rest("GET", f"/v1/{name}/members", token=ben)
 
@@ -120,31 +117,3 @@ def tell(stage: Stage) -> None:
     audit = stage.rest("GET", f"/v1/{name}/auditEvents?pageSize=5", token=ada)
     actions = [event["action"] for event in audit["auditEvents"]]
     stage.check("plinth.tenancy.member.removed.v1" in actions, "the removal stands in the audit log")
-
-
-def _register(stage: Stage, who: str) -> None:
-    body = {"email": stage.address(who), "password": _PASSWORD, "displayName": who}
-    stage.rest("POST", "/v1/auth:register", body)
-
-
-def _verify(stage: Stage, who: str) -> None:
-    stage.rest("POST", "/v1/auth:verifyEmail", {"token": _token_in(stage.mail(stage.address(who)))})
-
-
-def _sign_in(stage: Stage, who: str) -> str:
-    body = {"email": stage.address(who), "password": _PASSWORD}
-    return str(stage.rest("POST", "/v1/auth:signIn", body)["accessToken"])
-
-
-def _join(stage: Stage, who: str) -> str:
-    """Somebody who registers, verifies and signs in."""
-    _register(stage, who)
-    _verify(stage, who)
-    return _sign_in(stage, who)
-
-
-def _token_in(text: str) -> str:
-    match = _TOKEN.search(text)
-    if match is None:
-        raise Surprise("the mail holds no link")
-    return match[1]

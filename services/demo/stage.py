@@ -4,7 +4,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from services.kernel.config import Settings
 _SECRETS = frozenset({"password", "accessToken", "refreshToken", "token", "secret"})
 _MAX_LINES = 14
 _MAIL_SECONDS = 5.0
+_WAIT_SECONDS = 15.0
 
 Json = dict[str, Any]
 
@@ -105,6 +107,61 @@ class Stage:
             raise Surprise(f"{name}: expected {reason}, got an answer")
         return answer
 
+    def until(self, path: str, holds: Callable[[Json], bool], what: str, *, token: str) -> Json:
+        """What a GET answers once it holds; it is asked again and again, and shown once."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        headers = {"authorization": f"Bearer {token}"}
+        while time.monotonic() < deadline:
+            response = self._http.get(path, headers=headers)
+            if response.status_code == 200 and holds(response.json()):
+                self._show(Text(f"GET {path}", "cyan"), None)
+                self._answer("200", True, response.json())
+                return dict(response.json())
+            time.sleep(0.05)
+        raise Surprise(f"GET {path}: not within {_WAIT_SECONDS:g} s: {what}")
+
+    @contextmanager
+    def sse(self, path: str, *, token: str) -> Iterator[Callable[[], Json]]:
+        """A stream of server-sent events, connected; each call of what it gives waits for the next, and shows it."""
+        self._show(Text(f"GET {path}", "cyan"), None)
+        with self._http.stream("GET", path, headers={"authorization": f"Bearer {token}"}) as response:
+            if response.status_code != 200:
+                raise Surprise(f"GET {path}: expected a stream, got {response.status_code}")
+            lines = response.iter_lines()
+            _next_frame(lines)
+
+            def told() -> Json:
+                frame = _next_frame(lines)
+                self._answer(f"{frame['event']} (id {frame['id']})", True, json.loads(frame["data"]))
+                return frame
+
+            yield told
+
+    def watch(
+        self,
+        method: Callable[..., Any],
+        name: str,
+        request: Message,
+        *,
+        token: str = "",
+        enough: Callable[[list[Any]], bool],
+    ) -> list[Any]:
+        """The messages of a server stream, up to the one with which there are enough."""
+        self._show(Text(f"gRPC {name} …", "cyan"), MessageToDict(request))
+        messages: list[Any] = []
+        stream = method(request, metadata=[("authorization", f"Bearer {token}")] if token else [], timeout=20.0)
+        try:
+            for message in stream:
+                messages.append(message)
+                if enough(messages):
+                    break
+        except grpc.RpcError as error:
+            raise Surprise(f"{name}: ended after {len(messages)} messages ({_reason(error)})") from None
+        finally:
+            stream.cancel()
+        self._answer(f"{len(messages)} messages", True, MessageToDict(messages[-1]) if messages else {})
+        return messages
+
     def mail(self, address: str) -> str:
         """The newest mail to this address, waiting for it."""
         deadline = time.monotonic() + _MAIL_SECONDS
@@ -141,6 +198,20 @@ class Stage:
         self._console.print(Text.assemble("  ← ", Text(status, "green" if expected else "bold red")))
         if answer:
             self._console.print(Text(_indented(answer)))
+
+
+def _next_frame(lines: Iterator[str]) -> dict[str, str]:
+    """The fields of the next event that has data; heartbeats are passed over."""
+    frame: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if line:
+            frame[name] = value
+        elif "data" in frame:
+            return frame
+        else:
+            frame = {}
+    raise Surprise("the stream ended")
 
 
 def _channel(url: str) -> grpc.Channel:

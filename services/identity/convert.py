@@ -1,6 +1,6 @@
 """Between the identity model and its protobuf messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
@@ -19,6 +19,7 @@ from services.identity.model.links import Link
 from services.identity.model.personal_data import PersonalData
 from services.identity.model.sessions import SESSION, OwnSession, SessionState, SignedIn
 from services.identity.model.users import KnownSource, User
+from services.kernel.cookies import Cookie
 from services.kernel.etags import etag_of
 from services.kernel.feed import ApiKeyRevoked, SessionRevoked, UserSessionsRevoked
 from services.kernel.names import API_KEY, USER
@@ -48,11 +49,11 @@ def user_ids_in(names: Sequence[str]) -> list[UUID]:
     return [USER.ids(name, field="names")[0] for name in names]
 
 
-def signed_in_to_proto(signed_in: SignedIn) -> auth_service_pb2.SignInResponse:
-    """A session that has begun."""
+def signed_in_to_proto(signed_in: SignedIn, *, in_cookies: bool) -> auth_service_pb2.SignInResponse:
+    """A session that has begun; without the tokens where cookies hold them."""
     return auth_service_pb2.SignInResponse(
-        access_token=signed_in.access_token,
-        refresh_token=signed_in.refresh_token,
+        access_token="" if in_cookies else signed_in.access_token,
+        refresh_token="" if in_cookies else signed_in.refresh_token,
         expire_time=timestamp(signed_in.expire_time),
         user=user_to_proto(signed_in.user),
         session=signed_in.session.name,
@@ -60,16 +61,36 @@ def signed_in_to_proto(signed_in: SignedIn) -> auth_service_pb2.SignInResponse:
     )
 
 
-def refreshed_to_proto(signed_in: SignedIn) -> auth_service_pb2.RefreshResponse:
-    """A session that goes on."""
+def refreshed_to_proto(signed_in: SignedIn, *, in_cookies: bool) -> auth_service_pb2.RefreshResponse:
+    """A session that goes on; without the tokens where cookies hold them."""
     return auth_service_pb2.RefreshResponse(
-        access_token=signed_in.access_token,
-        refresh_token=signed_in.refresh_token,
+        access_token="" if in_cookies else signed_in.access_token,
+        refresh_token="" if in_cookies else signed_in.refresh_token,
         expire_time=timestamp(signed_in.expire_time),
         user=user_to_proto(signed_in.user),
         session=signed_in.session.name,
         refresh_expire_time=timestamp(signed_in.session.expire_time),
     )
+
+
+def cookies_of(signed_in: SignedIn, *, wanted: bool) -> list[tuple[str, str]]:
+    """The headers that give a browser both tokens, each until it ends; none where it did not ask for cookies."""
+    if not wanted:
+        return []
+    return [
+        Cookie.ACCESS.set(signed_in.access_token, signed_in.expire_time),
+        Cookie.REFRESH.set(signed_in.refresh_token, signed_in.session.expire_time),
+    ]
+
+
+def no_cookies() -> list[tuple[str, str]]:
+    """The headers that take both away; who has none does not mind."""
+    return [cookie.clear() for cookie in Cookie]
+
+
+def refresh_token_in(request: auth_service_pb2.RefreshRequest, metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The token that is to be exchanged: the request's own, or that of the browser's cookie; empty for none."""
+    return Cookie.REFRESH.find(metadata) if request.cookie else request.refresh_token
 
 
 def session_to_proto(own: OwnSession) -> session_pb2.Session:

@@ -18,7 +18,7 @@ from services.identity import convert
 from services.identity.service import IdentityServices
 from services.kernel.wire import masked_text, optional_time
 
-# The context is grpc.ServicerContext; no method here uses it.
+# The context is grpc.ServicerContext; AuthService alone uses it, for cookies.
 Context = Any
 
 
@@ -51,14 +51,17 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
 
     def SignIn(self, request: auth_service_pb2.SignInRequest, context: Context) -> auth_service_pb2.SignInResponse:
         signed_in = self._sign_in.sign_in(request.email, request.password)
-        return convert.signed_in_to_proto(signed_in)
+        context.send_initial_metadata(convert.cookies_of(signed_in, wanted=request.cookie))
+        return convert.signed_in_to_proto(signed_in, in_cookies=request.cookie)
 
     def Refresh(self, request: auth_service_pb2.RefreshRequest, context: Context) -> auth_service_pb2.RefreshResponse:
-        signed_in = self._sign_in.refresh(request.refresh_token)
-        return convert.refreshed_to_proto(signed_in)
+        signed_in = self._sign_in.refresh(convert.refresh_token_in(request, context.invocation_metadata()))
+        context.send_initial_metadata(convert.cookies_of(signed_in, wanted=request.cookie))
+        return convert.refreshed_to_proto(signed_in, in_cookies=request.cookie)
 
     def SignOut(self, request: auth_service_pb2.SignOutRequest, context: Context) -> auth_service_pb2.SignOutResponse:
         self._sign_in.sign_out()
+        context.send_initial_metadata(convert.no_cookies())
         return auth_service_pb2.SignOutResponse()
 
     def StartPasswordReset(

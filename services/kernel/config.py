@@ -1,6 +1,7 @@
 """Settings, from `PLINTH_*` variables of the environment. What is not valid stops the start, by name."""
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -57,19 +58,42 @@ class Settings(BaseSettings):
     argon2_time: int = Field(2, ge=1)
     argon2_parallelism: int = Field(1, ge=1)
 
+    worker_threads: int = Field(64, ge=1, description="Jobs that a worker runs at once; most wait for other servers")
+
+    event_retention_days: int = Field(30, ge=1, le=3650, description="How long the event log keeps a day")
+    event_days_ahead: int = Field(3, ge=1, le=30, description="For how many days ahead the log has room")
+
     smtp_url: SecretStr = Field(
         SecretStr(""), description="smtp://user:password@host:587; empty: keep for `plinth mail`"
     )
     mail_from: str = "Plinth <no-reply@localhost>"
 
+    webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="Networks that webhooks may go to although they are not public, comma-separated: 10.1.0.0/16"
+    )
+    webhook_allow_http: bool = Field(False, description="Whether webhooks may go to http URLs")
+    webhook_ports: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset(), description="The only ports that webhooks may go to, comma-separated; empty: any"
+    )
+
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     trace_ratio: float = Field(0.1, ge=0, le=1, description="Share of new traces that are recorded")
     otlp_endpoint: str = Field("", description="host:port of an OTLP/gRPC collector; empty: spans are not exported")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_ports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(ip_network(item.strip()) for item in value.split(",") if item.strip())
+        except ValueError:
+            raise ValueError("must be networks such as 10.1.0.0/16, comma-separated") from None
 
     @field_validator("access_token_ttl", "refresh_token_ttl", "refresh_grace", "signing_key_ttl", mode="before")
     @classmethod

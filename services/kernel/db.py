@@ -174,9 +174,13 @@ class Database:
         stats = self._pool.get_stats()
         return stats.get("pool_size", 0), stats.get("pool_available", 0), stats.get("requests_waiting", 0)
 
-    def connect(self) -> psycopg.Connection[Any]:
-        """A connection of one's own, in autocommit: for the feed's LISTEN. Raises psycopg.OperationalError."""
-        connection = psycopg.connect(self._url, autocommit=True, application_name="plinth-feed", **_VANISHED_PEER)
+    def connect(self, purpose: str = "listener") -> psycopg.Connection[Any]:
+        """A connection of one's own, in autocommit, for a LISTEN or an election. Raises psycopg.OperationalError.
+
+        `purpose` tells an operator who looks at `pg_stat_activity` what it is for.
+        """
+        name = f"plinth-{purpose}"
+        connection = psycopg.connect(self._url, autocommit=True, application_name=name, **_VANISHED_PEER)
         # Whoever listens connects anew after a break, which an idle pool would tell to the next call only.
         self._check_idle()
         return connection

@@ -180,6 +180,26 @@ class PageTokenInvalid(InvalidArgument):
         super().__init__("The page token is not valid for this query.", violations=[violation])
 
 
+class FilterInvalid(InvalidArgument):
+    """The filter of a list does not parse, or compares what it cannot; `position` counts its characters from 1."""
+
+    reason = "FILTER_INVALID"
+
+    def __init__(self, position: int, problem: str) -> None:
+        violation = FieldViolation("filter", f"at character {position}: {problem}")
+        super().__init__("The filter is not valid.", violations=[violation], position=str(position))
+
+
+class OrderByInvalid(InvalidArgument):
+    """The order of a list does not parse, or names what it cannot be sorted by; `position` as in FilterInvalid."""
+
+    reason = "ORDER_BY_INVALID"
+
+    def __init__(self, position: int, problem: str) -> None:
+        violation = FieldViolation("order_by", f"at character {position}: {problem}")
+        super().__init__("The order is not valid.", violations=[violation], position=str(position))
+
+
 class EtagRequired(InvalidArgument):
     """A change of an existing resource came without its etag."""
 
@@ -259,3 +279,31 @@ class Overloaded(ResourceExhausted):
 
     def __init__(self, retry_after: timedelta = timedelta(seconds=1)) -> None:
         super().__init__("The server has no room for this call right now.", retry_after=retry_after)
+
+
+class ShuttingDown(Unavailable):
+    """The server finishes what it has begun and takes on nothing more."""
+
+    reason = "SHUTTING_DOWN"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down.", retry_after=timedelta(seconds=1))
+
+
+class CursorInvalid(InvalidArgument):
+    """The cursor of a stream cannot be read, or lies ahead of the event log."""
+
+    reason = "CURSOR_INVALID"
+
+    def __init__(self) -> None:
+        violation = FieldViolation("cursor", "is none that a stream has given")
+        super().__init__("The cursor is not valid.", violations=[violation])
+
+
+class CursorExpired(FailedPrecondition):
+    """Events after the cursor are no longer kept, so a stream from there would have a gap."""
+
+    reason = "CURSOR_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("Events after the cursor are no longer kept: read the present state, and watch from now on.")

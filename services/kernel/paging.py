@@ -19,7 +19,8 @@ MAX_PAGE_SIZE = 500
 _TAG_BYTES = 16
 
 T = TypeVar("T")
-KeyPart = str | int | UUID | datetime
+# None: what the row is sorted by is not set.
+KeyPart = str | int | UUID | datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ class Pager:
         return hmac.digest(self._key, orjson.dumps(query) + b"\0" + body, hashlib.sha256)[:_TAG_BYTES]
 
 
-def _tagged(part: KeyPart) -> tuple[str, str | int]:
+def _tagged(part: KeyPart) -> tuple[str, str | int | None]:
     match part:
+        case None:
+            return "n", None
         case UUID():
             return "u", str(part)
         case datetime():
@@ -98,7 +101,7 @@ def _tagged(part: KeyPart) -> tuple[str, str | int]:
             return "s", part
 
 
-def _untagged(kind: str, value: str | int) -> KeyPart:
+def _untagged(kind: str, value: str | int | None) -> KeyPart:
     match kind:
         case "u":
             return UUID(str(value))

@@ -1,6 +1,17 @@
 """Tables of the schema `kernel`: what every domain appends to in its own commits."""
 
-from sqlalchemy import BigInteger, Column, FetchedValue, Identity, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    FetchedValue,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
 
 metadata = MetaData(schema="kernel")
@@ -21,6 +32,48 @@ outbox = Table(
     Column("data", LargeBinary, nullable=False),
     Column("actor", Text, nullable=False),
     Column("traceparent", Text, nullable=False),
+)
+
+# Append-only, a partition for each day of `log_time`, in which positions grow without a gap.
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("position", BigInteger, primary_key=True),
+    Column("log_time", _TIME, primary_key=True),
+    Column("id", UUID, nullable=False),
+    Column("workspace_id", UUID),
+    Column("type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("time", _TIME, nullable=False),
+    Column("data_schema", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("traceparent", Text, nullable=False),
+)
+
+# One row.
+event_retention = Table(
+    "event_retention",
+    metadata,
+    Column("single", Boolean, primary_key=True),
+    Column("dropped", BigInteger, nullable=False),
+)
+
+# The days that have events, and where each begins.
+event_days = Table(
+    "event_days",
+    metadata,
+    Column("begin_time", _TIME, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("subscriber", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("update_time", _TIME, nullable=False),
 )
 
 audit = Table(

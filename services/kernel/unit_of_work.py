@@ -1,6 +1,6 @@
 """One use case, one unit of work, one commit: rows, events, audit, mail and invalidations together or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +15,8 @@ from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import Clock
 from services.kernel.db import Database, Scope, Session, compiled
 from services.kernel.feed import CHANNEL, Invalidation, InvalidationHub, encode
+from services.kernel.jobs.enqueue import enqueue
+from services.kernel.jobs.model import NewJob
 
 R = TypeVar("R")
 
@@ -54,6 +56,7 @@ class UnitOfWork(Generic[R]):
         self._scope = scope
         self._repositories = repositories
         self._transaction = resources.database.transaction(scope)
+        self._emitted: list[outbox.Emitted] = []
         self._invalidations: list[Invalidation] = []
         self._mailed = False
         self._token: Token[UnitOfWork[object] | None] | None = None
@@ -79,17 +82,31 @@ class UnitOfWork(Generic[R]):
             self._close(error)
 
     def emit(self, subject: str, event: Message, *, workspace_id: UUID | None = None) -> None:
-        """Append an event about `subject` (a resource name), and its audit row.
+        """Tell of an event about `subject` (a resource name) once this commits, and leave its audit row.
 
         They belong to the workspace of the session, or to the one that a user's or system session states.
         """
-        outbox.append(
-            self.session,
-            subject,
-            event,
-            workspace_id=workspace_id or self._scope.workspace_id,
-            caller=_caller(),
-            now=self._resources.clock.now(),
+        self._emitted.append(
+            outbox.emitted(
+                subject,
+                event,
+                workspace_id=workspace_id or self._scope.workspace_id,
+                caller=_caller(),
+                now=self._resources.clock.now(),
+            )
+        )
+
+    def enqueue(self, job: NewJob) -> UUID:
+        """Hand a job to the workers in this commit; its id, or that of the live job which holds its unique key.
+
+        It belongs to the workspace of the session, or to the one that a user's or system session states.
+        """
+        return self.enqueue_all([job])[0]
+
+    def enqueue_all(self, new: Sequence[NewJob]) -> list[UUID]:
+        """Hand many jobs to the workers in this commit; their ids, in order."""
+        return enqueue(
+            self.session, new, workspace_id=self._scope.workspace_id, caller=_caller(), now=self._resources.clock.now()
         )
 
     def mail(self, message: mail.Mail) -> None:
@@ -127,6 +144,9 @@ class UnitOfWork(Generic[R]):
         self._close(None)
 
     def _commit(self) -> None:
+        # Last of all: what is emitted holds the locks of its subjects until the commit, and no longer.
+        outbox.flush(self.session, self._emitted)
+        self._emitted.clear()
         self.session.commit()
         for invalidation in self._invalidations:
             self._resources.hub.publish(invalidation)

@@ -1,4 +1,4 @@
-"""A whole mesh on one machine: PostgreSQL, migrations, servers, streams, Envoy."""
+"""A whole mesh on one machine: PostgreSQL, migrations, servers, streams, worker, Envoy."""
 
 import json
 import shutil
@@ -58,8 +58,10 @@ class Mesh:
         self._reservations: list[Reservation] = []
         self._serve_addresses: list[str] = []
         self._streams_address = ""
+        self._worker_address = ""
         self._servers: list[Child] = []
         self._streams: Child | None = None
+        self._worker: Child | None = None
         self._envoy: Child | None = None
         self._postgres_backoff = Backoff()
         self._postgres_retry_at = 0.0
@@ -168,13 +170,13 @@ class Mesh:
             child.log.rotate()
 
     def stop(self) -> None:
-        """Drain Envoy, then stop servers, streams, Envoy and PostgreSQL, in this order. Idempotent."""
+        """Drain Envoy, then stop servers, streams, worker, Envoy and PostgreSQL, in this order. Idempotent."""
         self._drain_edge()
         for child in self._children():
             if child.started:
                 how = child.stop(self.options.drain_seconds + STOP_MARGIN_SECONDS, lambda: self._interrupts.hurry)
                 self._report.note(child.name, how)
-        self._servers, self._streams, self._envoy = [], None, None
+        self._servers, self._streams, self._worker, self._envoy = [], None, None, None
         if self.postgres:
             self.postgres.stop(smart=0.0 if self._interrupts.hurry else 1.0)
             self._report.note("postgres", "stopped")
@@ -231,11 +233,13 @@ class Mesh:
         options = self.options
         self._serve_addresses = [self._reserve().address for _ in options.domains]
         self._streams_address = self._reserve().address
+        self._worker_address = self._reserve().address
         for name, group, address in zip(options.server_names(), options.domains, self._serve_addresses, strict=True):
             domains = ("--domains", ",".join(group)) if group else ()
             self._servers.append(self._role(name, "serve", address, domains, self._login(group)))
         self._streams = self._role("streams", "streams", self._streams_address, (), self.database_url)
-        children = [*self._servers, self._streams]
+        self._worker = self._role("worker", "worker", self._worker_address, (), self.database_url)
+        children = [*self._servers, self._streams, self._worker]
         for child in children:
             child.start()
         wait_until_ready(children, deadline, self._tell_up)
@@ -257,6 +261,8 @@ class Mesh:
         options = self.options
         env = own_environment(PLINTH_DATABASE_URL=database_url, PLINTH_DATA_DIR=str(options.data_dir))
         env.setdefault("PLINTH_PUBLIC_URL", self.edge_url)
+        if options.cors_origins:
+            env["PLINTH_CORS_ORIGINS"] = ",".join(options.cors_origins)
         if any(options.domains):
             domains = sorted({domain for group in options.domains for domain in group})
             peers = {domain: self.serve_address_of(domain) for domain in domains} | {"streams": self._streams_address}
@@ -302,7 +308,7 @@ class Mesh:
 
     def _tell_up(self, child: Child, seconds: float) -> None:
         addresses = dict(zip(self.options.server_names(), self._serve_addresses, strict=True))
-        addresses |= {"streams": self._streams_address, "envoy": self.edge_address}
+        addresses |= {"streams": self._streams_address, "worker": self._worker_address, "envoy": self.edge_address}
         self._report.up(child.name, f"{addresses[child.name]}, pid {child.pid}", seconds)
 
     def _urls(self) -> dict[str, str]:
@@ -313,7 +319,7 @@ class Mesh:
 
     def _children(self) -> list[Child]:
         """In the order in which they stop."""
-        return [child for child in (*self._servers, self._streams, self._envoy) if child is not None]
+        return [child for child in (*self._servers, self._streams, self._worker, self._envoy) if child is not None]
 
     def _look_after_postgres(self) -> None:
         postgres, now = self.postgres, time.monotonic()

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from services.kernel.config import Settings
 from services.mesh.errors import MeshError
-from tests.bench import chart, measure, startup
+from tests.bench import chart, measure, startup, streams
 from tests.bench.cores import choose_cores, running_on
 from tests.bench.h2load import BenchError, Load, require_h2load, run
 from tests.bench.measure import Case, Point
@@ -93,6 +93,8 @@ def _bench(console: Console, *, rounds: int, seconds: float) -> None:
                 "Plinth (gRPC)": measure.sweep(sampled_target, grpc.rate, seconds=_SWEEP_SECONDS),
                 "peer (HTTP/1.1)": measure.sweep(peer_target, peer_http.rate, seconds=_SWEEP_SECONDS),
             }
+            console.print("Streams and the event log …", highlight=False)
+            aims += _streams(rig, world, address)
     chart.draw(curves, CHART)
     print_breakdown(console, breakdown)
     chain = 1e6 / grpc.rate - 1e6 / bare_grpc.rate
@@ -135,6 +137,13 @@ def _sign_in(console: Console, world: World, address: str) -> list[Aim]:
         highlight=False,
     )
     return []
+
+
+def _streams(rig: Rig, world: World, server: str) -> list[Aim]:
+    following, address = rig.beside("streams")
+    rig.beside("worker")
+    late = streams.delay(rig.app_url, world.workspace)
+    return streams.aims(streams.idle(server, address, _pid(following.pid), world), late)
 
 
 def _stages(rig: Rig, world: World) -> Breakdown:

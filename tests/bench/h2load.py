@@ -1,8 +1,6 @@
 """Load from h2load (nghttp2), over HTTP/1.1, or over HTTP/2 with a prepared gRPC message."""
 
-import os
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -13,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from google.protobuf.message import Message
 
+from tests.support.programs import ProgramMissing, require
+
 PROGRAM = "h2load"
 PACKAGE = "nghttp2-client"
 _RUN_SECONDS = 60.0
-_INSTALL_SECONDS = 180.0
 _GRPC_HEADERS = {"content-type": "application/grpc", "te": "trailers"}
 
 _FINISHED = re.compile(r"finished in ([\d.]+)(us|ms|s|m)")
@@ -32,22 +31,10 @@ class BenchError(Exception):
 
 def require_h2load() -> None:
     """Install h2load where it is missing and we may. Raises BenchError where it stays missing."""
-    if shutil.which(PROGRAM):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise BenchError(f"{PROGRAM} makes the load and is not there: apt-get install {PACKAGE}")
-    print(f"{PROGRAM} is not there: installing {PACKAGE} …", flush=True)
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", PACKAGE]
-    # A machine that has never fetched Debian's lists knows no package.
-    if _succeeds(install) or (_succeeds(["apt-get", "update", "--quiet"]) and _succeeds(install)):
-        return
-    raise BenchError(f"{PACKAGE} could not be installed; try: {' '.join(install)}")
-
-
-def _succeeds(command: list[str]) -> bool:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, check=False, capture_output=True, timeout=_INSTALL_SECONDS, env=environment)
-    return done.returncode == 0
+    try:
+        require(PROGRAM, PACKAGE)
+    except ProgramMissing as error:
+        raise BenchError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,13 @@ class Rig:
         program = Program(name, argv, lambda: grpc_serving(address), self._plinth_environment(trace_ratio))
         return self._start(program, self.cores.server), address
 
+    def beside(self, role: str) -> tuple[Child, str]:
+        """A process of Plinth's beside the server, on its core: `streams` or `worker`; and its address."""
+        address = self._reserve()
+        argv = [sys.executable, "-m", "services.cli", role, "--address", address]
+        program = Program(role, argv, lambda: grpc_serving(address), self._plinth_environment(SAMPLED))
+        return self._start(program, self.cores.server), address
+
     def staged(self, result: Path) -> tuple[Child, str]:
         """Plinth with a clock at every stage, which writes what it found to `result` when it is stopped."""
         address = self._reserve()

@@ -9,12 +9,15 @@ import psycopg
 import pytest
 
 from services.kernel.config import Settings
+from services.kernel.sequencer import Sequencer
 from services.runtime import Runtime
+from services.wiring import Mesh
 from tests.contract.calls import Client
 from tests.contract.crowd import Crowd
 from tests.contract.factories import Scene, new_scene
 from tests.contract.requests import Contract
 from tests.contract.rows import Rows
+from tests.projects.worker import working
 from tests.support.people import People
 from tests.support.streams import running_streams
 
@@ -25,6 +28,13 @@ def streams_channel(settings: Settings, tmp_path_factory: pytest.TempPathFactory
     folder: Path = tmp_path_factory.mktemp("streams")
     with running_streams(settings, folder) as address, grpc.insecure_channel(address) as channel:
         yield channel
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _events_are_logged(sequencer: Sequencer, runtime: Runtime, mesh: Mesh) -> Iterator[None]:
+    """What happens is in the event log soon after, and what was done to projects in their activity."""
+    with working(runtime, [one for one in mesh.subscriptions if one.name == "projects.activity"]):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,33 @@ A new kind of resource joins `RESOURCES`. A request whose valid form does not fo
 a mail, another caller than the owner) joins `REQUESTS`. Nothing else is written by hand for a new method.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from google.protobuf.message import Message
 
+from plinth.events.v1 import (
+    event_service_pb2,
+    job_service_pb2,
+    webhook_endpoint_pb2,
+    webhook_service_pb2,
+)
 from plinth.identity.v1 import api_key_pb2, api_key_service_pb2, auth_service_pb2, user_service_pb2
+from plinth.projects.v1 import (
+    activity_service_pb2,
+    approval_pb2,
+    approval_service_pb2,
+    project_pb2,
+    project_service_pb2,
+    task_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
 from plinth.tenancy.v1 import (
     invite_pb2,
     invite_service_pb2,
@@ -20,6 +39,8 @@ from plinth.tenancy.v1 import (
     role_service_pb2,
     workspace_service_pb2,
 )
+from tests.conftest import OWNER_URL
+from tests.mesh.waiting import until
 from tests.support.people import PASSWORD, People, Person, token_in
 
 
@@ -70,6 +91,94 @@ def _session(scene: Scene) -> str:
     return scene.people.stubs.auth.SignIn(request).session
 
 
+def _event(scene: Scene) -> str:
+    """The newest event of the workspace, which has two from its beginning."""
+    request = event_service_pb2.ListEventsRequest(parent=scene.workspace)
+    found = scene.owner.stubs.events.ListEvents
+
+    until(lambda: len(found(request).events) > 1, "the events of a new workspace")
+    return found(request).events[0].name
+
+
+def _webhook_endpoint(scene: Scene) -> str:
+    endpoint = webhook_endpoint_pb2.WebhookEndpoint(url="https://hooks.example.com/")
+    request = webhook_service_pb2.CreateWebhookEndpointRequest(parent=scene.workspace, webhook_endpoint=endpoint)
+    return scene.owner.stubs.webhooks.CreateWebhookEndpoint(request).webhook_endpoint.name
+
+
+def _delivery(scene: Scene, endpoint: str = "") -> str:
+    request = webhook_service_pb2.TestEndpointRequest(name=endpoint or _webhook_endpoint(scene))
+    return scene.owner.stubs.webhooks.TestEndpoint(request).delivery.name
+
+
+def _job(scene: Scene) -> str:
+    """A job that is dead, as only a worker can make one."""
+    _delivery(scene)
+    name = scene.owner.stubs.jobs.ListJobs(job_service_pb2.ListJobsRequest(parent=scene.workspace)).jobs[0].name
+    with psycopg.connect(os.environ[OWNER_URL], autocommit=True) as connection:
+        connection.execute(
+            "update jobs.jobs set state = 'dead', dead_reason = 'permanent', end_time = now() where id = %s",
+            [name.rpartition("/")[2]],
+        )
+    return name
+
+
+def _definition(required_approvals: int = 0) -> workflow_pb2.Workflow:
+    """A workflow with one move in it."""
+    states = [
+        workflow_pb2.WorkflowState(id="open", category=workflow_pb2.STATE_CATEGORY_UNSTARTED),
+        workflow_pb2.WorkflowState(id="closed", category=workflow_pb2.STATE_CATEGORY_COMPLETED),
+    ]
+    move = workflow_pb2.WorkflowTransition(from_state="open", to_state="closed", required_approvals=required_approvals)
+    return workflow_pb2.Workflow(
+        display_name=f"Workflow {secrets.token_hex(6)}", states=states, initial_state="open", transitions=[move]
+    )
+
+
+def _new_workflow(scene: Scene, workflow: workflow_pb2.Workflow) -> workflow_pb2.Workflow:
+    request = workflow_service_pb2.CreateWorkflowRequest(parent=scene.workspace, workflow=workflow)
+    return scene.owner.stubs.workflows.CreateWorkflow(request).workflow
+
+
+def _workflow(scene: Scene) -> str:
+    workflow = _new_workflow(scene, _definition())
+    # A second version, so that there is something to list.
+    workflow.transitions.add(from_state="closed", to_state="open")
+    request = workflow_service_pb2.UpdateWorkflowRequest(workflow=workflow)
+    return scene.owner.stubs.workflows.UpdateWorkflow(request).workflow.name
+
+
+def _new_project(person: Person, workspace: str, workflow: str = "") -> project_pb2.Project:
+    project = project_pb2.Project(display_name=f"Project {secrets.token_hex(6)}", workflow=workflow)
+    request = project_service_pb2.CreateProjectRequest(parent=workspace, project=project)
+    return person.stubs.projects.CreateProject(request).project
+
+
+def _project(scene: Scene) -> str:
+    return _new_project(scene.owner, scene.workspace).name
+
+
+def _task_in(scene: Scene, project: str) -> str:
+    task = task_pb2.Task(display_name=f"Task {secrets.token_hex(6)}")
+    request = task_service_pb2.CreateTaskRequest(parent=project, task=task)
+    return scene.owner.stubs.tasks.CreateTask(request).task.name
+
+
+def _task(scene: Scene) -> str:
+    project = _project(scene)
+    _task_in(scene, project)
+    return _task_in(scene, project)
+
+
+def _approval(scene: Scene) -> str:
+    """One that the owner may decide: somebody else asks for the move."""
+    workflow = _new_workflow(scene, _definition(required_approvals=1))
+    person = scene.people.member(scene.owner, scene.workspace)
+    project = _new_project(person, scene.workspace, workflow.name)
+    request = project_service_pb2.TransitionProjectRequest(name=project.name, to_state="closed", etag=project.etag)
+    return person.stubs.projects.TransitionProject(request).approval.name
+
+
 # By the form of its name: makes one in the scene's workspace (or of its owner), and tells the name.
 RESOURCES: Mapping[str, Callable[[Scene], str]] = {
     "workspaces/*": lambda scene: scene.workspace,
@@ -77,6 +186,14 @@ RESOURCES: Mapping[str, Callable[[Scene], str]] = {
     "workspaces/*/roles/*": _role,
     "workspaces/*/invites/*": _invite,
     "workspaces/*/apiKeys/*": _api_key,
+    "workspaces/*/events/*": _event,
+    "workspaces/*/webhookEndpoints/*": _webhook_endpoint,
+    "workspaces/*/webhookEndpoints/*/deliveries/*": _delivery,
+    "workspaces/*/jobs/*": _job,
+    "workspaces/*/workflows/*": _workflow,
+    "workspaces/*/projects/*": _project,
+    "workspaces/*/projects/*/tasks/*": _task,
+    "workspaces/*/approvals/*": _approval,
     "users/*": lambda scene: scene.owner.name,
     "me/sessions/*": _session,
 }
@@ -161,8 +278,112 @@ def _undelete(scene: Scene, request: Any) -> None:
     request.etag = scene.owner.stubs.workspaces.DeleteWorkspace(delete).workspace.etag
 
 
+def _list_events(scene: Scene, request: Any) -> None:
+    _event(scene)
+    # No event is of a type that was made up.
+    request.ClearField("types")
+
+
+def _list_activity(scene: Scene, request: Any) -> None:
+    """Once everything that was done in the workspace is told of, as people see it a moment later."""
+    _project(scene)
+    workspace_id = scene.workspace.removeprefix("workspaces/")
+    with psycopg.connect(os.environ[OWNER_URL], autocommit=True) as connection:
+
+        def told() -> bool:
+            [counts] = connection.execute(
+                "select (select count(*) from kernel.audit where workspace_id = %(id)s"
+                " and action like 'plinth.projects.%%'),"
+                " (select count(*) from projects.activity where workspace_id = %(id)s)",
+                {"id": workspace_id},
+            )
+            return bool(counts[0] == counts[1] > 1)
+
+        until(told, "the activity of the workspace")
+
+
+def _replay_events(scene: Scene, request: Any) -> None:
+    request.ClearField("types")
+    request.since.GetCurrentTime()
+    request.target = _webhook_endpoint(scene)
+
+
+def _recover(scene: Scene, request: Any) -> None:
+    request.since.GetCurrentTime()
+
+
+def _list_deliveries(scene: Scene, request: Any) -> None:
+    _delivery(scene, request.parent)
+    _delivery(scene, request.parent)
+
+
+def _cancel_job(scene: Scene, request: Any) -> None:
+    # A job that has ended cannot be cancelled.
+    scene.owner.stubs.jobs.RequeueJob(job_service_pb2.RequeueJobRequest(name=request.name))
+
+
+def _create_workflow(scene: Scene, request: Any) -> None:
+    request.workflow.ClearField("initial_state")
+    request.workflow.MergeFrom(
+        workflow_pb2.Workflow(states=_definition().states, initial_state="open", transitions=_definition().transitions)
+    )
+
+
+def _update_workflow(scene: Scene, request: Any) -> None:
+    # A text that fits is not yet one of the states.
+    request.workflow.ClearField("initial_state")
+
+
+def _update_project(scene: Scene, request: Any) -> None:
+    # It stays what it is.
+    request.project.ClearField("workflow")
+
+
+def _create_task(scene: Scene, request: Any) -> None:
+    # The factory makes workflows of projects.
+    request.task.ClearField("workflow")
+
+
+def _transition_project(scene: Scene, request: Any) -> None:
+    request.to_state = "planned"
+
+
+def _transition_task(scene: Scene, request: Any) -> None:
+    request.to_state = "doing"
+
+
+def _update_task(scene: Scene, request: Any) -> None:
+    # It stays what it is.
+    request.task.ClearField("workflow")
+
+
+def _move_task(scene: Scene, request: Any) -> None:
+    # The factory's is a task of another project; this one becomes the first of its own.
+    request.ClearField("after")
+
+
+def _list_tasks(scene: Scene, request: Any) -> None:
+    _task_in(scene, request.parent)
+    _task_in(scene, request.parent)
+
+
+def _undelete_project(scene: Scene, request: Any) -> None:
+    delete = project_service_pb2.DeleteProjectRequest(name=request.name, etag=request.etag)
+    request.etag = scene.owner.stubs.projects.DeleteProject(delete).project.etag
+
+
+def _decide(scene: Scene, request: Any) -> None:
+    request.decision = approval_pb2.DECISION_APPROVE
+
+
 # By request: sets what the descriptor cannot tell; answers who calls, where that is not the owner of the workspace.
 REQUESTS: Mapping[type[Message], Completion] = {
+    event_service_pb2.ListEventsRequest: _list_events,
+    event_service_pb2.ReplayEventsRequest: _replay_events,
+    activity_service_pb2.ListActivityRequest: _list_activity,
+    webhook_service_pb2.RecoverEndpointRequest: _recover,
+    webhook_service_pb2.ListDeliveriesRequest: _list_deliveries,
+    job_service_pb2.CancelJobRequest: _cancel_job,
     auth_service_pb2.VerifyEmailRequest: _verification,
     auth_service_pb2.SignInRequest: _sign_in,
     auth_service_pb2.RefreshRequest: _refresh,
@@ -178,6 +399,17 @@ REQUESTS: Mapping[type[Message], Completion] = {
     member_service_pb2.TransferOwnershipRequest: _transfer,
     member_service_pb2.RemoveUserRequest: _remove_user,
     workspace_service_pb2.UndeleteWorkspaceRequest: _undelete,
+    workflow_service_pb2.CreateWorkflowRequest: _create_workflow,
+    workflow_service_pb2.UpdateWorkflowRequest: _update_workflow,
+    project_service_pb2.TransitionProjectRequest: _transition_project,
+    project_service_pb2.UndeleteProjectRequest: _undelete_project,
+    project_service_pb2.UpdateProjectRequest: _update_project,
+    task_service_pb2.CreateTaskRequest: _create_task,
+    task_service_pb2.ListTasksRequest: _list_tasks,
+    task_service_pb2.UpdateTaskRequest: _update_task,
+    task_service_pb2.MoveTaskRequest: _move_task,
+    task_service_pb2.TransitionTaskRequest: _transition_task,
+    approval_service_pb2.DecideApprovalRequest: _decide,
 }
 
 # These end the caller's own right to call, so a second call of theirs is refused at the door.

@@ -15,6 +15,8 @@ from interceptors.policy import MethodPolicy
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # A variable that is one of some words, or a UUID.
 _WORD_OR_UUID = re.compile(r"\([a-z|]+\|\*\)")
+# A name that may go further: the shorter form is one too.
+_OPTIONAL_TAIL = re.compile(r"\(/[^()]*\)\?$")
 # Deeper than any request of ours goes; well-known types end the walk before.
 _MAX_DEPTH = 6
 
@@ -56,7 +58,7 @@ class Leaf:
     def resource(self) -> str:
         """The kind of resource that it names, as the factories list them: `workspaces/*/members/*`; else empty."""
         pattern = self.rules.string.pattern.removeprefix("^").removesuffix("$").replace(_UUID, "*")
-        pattern = _WORD_OR_UUID.sub("*", pattern)
+        pattern = _OPTIONAL_TAIL.sub("", _WORD_OR_UUID.sub("*", pattern))
         return pattern if re.fullmatch(r"[A-Za-z]+(/[A-Za-z]+)*(/\*(/[A-Za-z]+)*)+", pattern) else ""
 
     def holder(self, request: Message) -> Any:

@@ -125,7 +125,9 @@ def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostil
     yield Hostile("too long", "x" * TOO_LONG, minded)
     yield Hostile("too long, of four bytes each", "𝔵" * (TOO_LONG // 4), minded)
     for what, text in CONTROL.items():
-        yield Hostile(what, text, minded and not opaque)
+        # A text that may have several lines says so in its rule.
+        several_lines = what == "newline" and r"\n" in rules.pattern
+        yield Hostile(what, text, minded and not opaque and not several_lines)
     for what, text in ODD.items():
         yield Hostile(what, text, False)
     if leaf.resource:

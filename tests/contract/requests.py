@@ -78,7 +78,8 @@ class Contract:
             assert leaf.resource in RESOURCES, f"{leaf.field.full_name}: no factory makes a {leaf.resource}"
             return RESOURCES[leaf.resource](scene)
         fresh = secrets.token_hex(6)
-        for candidate in (f"Words {fresh}", "members.read", fresh, str(uuid4()), f"{fresh}@example.com"):
+        url = f"https://{fresh}.example.com/"
+        for candidate in (f"Words {fresh}", "members.read", fresh, str(uuid4()), f"{fresh}@example.com", url):
             if self._fits(leaf, request, candidate):
                 return candidate
         raise AssertionError(f"{leaf.field.full_name}: no candidate fits; give the request a factory")

@@ -1,5 +1,6 @@
 """What is really in the database, past every policy: did a refused call change anything?"""
 
+import re
 from typing import Any
 
 import psycopg
@@ -9,6 +10,8 @@ from tests.contract.factories import Scene
 
 # Being looked at moves these.
 _NOTED_USE = ("last_used_time",)
+# Events go from one to the next in their own time; each has its row in the audit log.
+_MOVING = re.compile(r"kernel\.(outbox|event_log.*)|projects\.activity")
 
 
 class Rows:
@@ -23,6 +26,8 @@ class Rows:
         ).fetchall()
         mentions: dict[tuple[str, str], list[sql.Composable]] = {}
         for schema, table, column, kind in columns:
+            if _MOVING.fullmatch(f"{schema}.{table}"):
+                continue
             mentioned = sql.SQL("{} = any(%(ids)s::uuid[])" if kind == "uuid" else "{} like any(%(patterns)s)")
             mentions.setdefault((schema, table), []).append(mentioned.format(sql.Identifier(column)))
         matching = sql.SQL("select (to_jsonb(t) - %(noted)s::text[])::text from {} t where {} order by 1")

@@ -1,6 +1,7 @@
 """Every list is paged alike (AIP-158): sizes are coerced, tokens are bound to their query and authorize nothing."""
 
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -115,7 +116,9 @@ def _another(leaf: Leaf, request: Any) -> Any:
         case "google.protobuf.Timestamp":
             return Timestamp(seconds=1)
         case _:
-            return "users/x" if "/" in leaf.rules.string.pattern else "a.b"
+            text = "users/x" if "/" in leaf.rules.string.pattern else "a.b"
+            text = str(uuid4()) if leaf.rules.string.uuid else text
+            return [text] if leaf.field.is_repeated else text
 
 
 def _refused_with(token: str, call: Prepared, contract: Contract) -> None:

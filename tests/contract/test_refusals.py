@@ -1,5 +1,6 @@
 """Who may not call a method is refused, in the order that the design states, before anything is looked at."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -110,9 +111,9 @@ def test_who_lacks_the_right_does_not_learn_what_exists(policy: MethodPolicy, co
     [name] = policy.names
     crowd = Crowd(new_scene(contract.people))
     request = policy.request_class()
-    collection = name.patterns[0].split("/")[2]
+    inside = re.sub(r"\*", lambda _: str(uuid4()), name.patterns[0].removeprefix("workspaces/*"))
     holder = request if len(name.path) == 1 else getattr(request, name.path[0])
-    setattr(holder, name.path[-1], f"{crowd.scene.workspace}/{collection}/{uuid4()}")
+    setattr(holder, name.path[-1], f"{crowd.scene.workspace}{inside}")
     for credentials in crowd.without(policy).values():
         refusal = contract.client.call(policy, request, credentials).refusal
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), refusal

@@ -13,6 +13,7 @@ from services.administration import read_mail
 from services.kernel import migrations
 from services.kernel.config import Settings
 from services.mesh.supervisor import Mesh
+from services.wiring import ALL_DOMAINS
 from tests.support.people import People, Person
 from tests.support.settings import ENVIRONMENT, settings_for_tests
 
@@ -83,14 +84,14 @@ def _run(**options: Any) -> Iterator[Edge]:
 
 @pytest.fixture(scope="session")
 def whole() -> Iterator[Edge]:
-    """Both domains in one server process."""
+    """All domains in one server process."""
     yield from _run()
 
 
 @pytest.fixture(scope="session")
 def divided() -> Iterator[Edge]:
     """A process for each domain, each with a login that can touch its own domain alone."""
-    yield from _run(domains=(("identity",), ("tenancy",)))
+    yield from _run(domains=[(domain,) for domain in ALL_DOMAINS])
 
 
 @pytest.fixture

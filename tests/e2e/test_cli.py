@@ -120,12 +120,29 @@ class TestDemo:
 
 class TestHelp:
     @pytest.mark.parametrize(
-        "command", [(), ("up",), ("serve",), ("streams",), ("migrate",), ("envoy", "render"), ("operator",), ("mail",)]
+        "command",
+        [
+            (),
+            ("up",),
+            ("serve",),
+            ("streams",),
+            ("worker",),
+            ("migrate",),
+            ("envoy", "render"),
+            ("operator",),
+            ("jobs", "top"),
+            ("mail",),
+        ],
     )
     def test_every_command_explains_itself(self, edge: Edge, command: tuple[str, ...]) -> None:
         shown = plinth(edge, *command, "--help")
         assert shown.returncode == 0
         assert "Usage:" in shown.stdout
+
+    def test_the_queues_are_shown(self, edge: Edge) -> None:
+        shown = plinth(edge, "jobs", "top", "--once", PLINTH_DATABASE_URL=edge.mesh.database_url)
+        assert shown.returncode == 0, shown.stderr
+        assert "oldest waits" in shown.stdout
 
     def test_a_bad_variable_is_named(self, edge: Edge) -> None:
         shown = plinth(edge, "mail", PLINTH_THREADS="none")

@@ -16,40 +16,63 @@ RIGHTS = {
     "g": "TRIGGER",
     "m": "MAINTAIN",
 }
-# A line a table, first the domains' own, then what they share of the kernel. A role that is not in the line may do
-# nothing with the table, not even with one of its columns.
+# Every domain has two roles and a login: `plinth_events`, `plinth_events_system` and `plinth_app_events`.
+DOMAINS = ("identity", "tenancy", "projects", "events")
+# A line a table, first the domains' own, then what they share of the kernel, where `all` are the roles of the domains;
+# one that is named besides has what its own cell says. A role that is not in the line may do nothing with the table,
+# not even with one of its columns.
 MATRIX = """
-identity.api_keys       identity:siud  identity_system:su
-identity.known_sources  identity:siud  identity_system:sd
-identity.links          identity:siud  identity_system:sd
-identity.operators      identity:r     identity_system:sid
-identity.passwords      identity:siud  identity_system:s
-identity.sessions       identity:siud  identity_system:sud
-identity.signing_keys   identity:r     identity_system:siud
-identity.throttles      identity:r     identity_system:siud
-identity.users          identity:siud  identity_system:s
+identity.api_keys           identity:siud  identity_system:su
+identity.known_sources      identity:siud  identity_system:sd
+identity.links              identity:siud  identity_system:sd
+identity.operators          identity:r     identity_system:sid
+identity.passwords          identity:siud  identity_system:s
+identity.sessions           identity:siud  identity_system:sud
+identity.signing_keys       identity:r     identity_system:siud
+identity.throttles          identity:r     identity_system:siud
+identity.users              identity:siud  identity_system:s
 
-tenancy.invites         tenancy:siud   tenancy_system:sd
-tenancy.members         tenancy:siud   tenancy_system:sd
-tenancy.roles           tenancy:siud
-tenancy.workspaces      tenancy:siud   tenancy_system:sud
+tenancy.invites             tenancy:siud   tenancy_system:sd
+tenancy.members             tenancy:siud   tenancy_system:sd
+tenancy.roles               tenancy:siud
+tenancy.workspaces          tenancy:siud   tenancy_system:sud
 
-kernel.audit            identity:i     identity_system:i    tenancy:si   tenancy_system:i
-kernel.idempotency      identity:siu   identity_system:siu  tenancy:siu  tenancy_system:siu  kernel:sd
-kernel.mail             identity:i     identity_system:i    tenancy:i    tenancy_system:i    kernel:sud
-kernel.outbox           identity:i     identity_system:i    tenancy:i    tenancy_system:i
+projects.activity           projects:siud
+projects.approvals          projects:siud
+projects.projects           projects:siud  projects_system:sud
+projects.tasks              projects:siud
+projects.workflow_versions  projects:siud
+projects.workflows          projects:siud
+
+events.replays              events:siud    events_system:sd
+events.webhook_attempts     events:siud    events_system:su
+events.webhook_deliveries   events:siud    events_system:sud
+events.webhook_endpoints    events:siud    events_system:s
+events.webhook_secrets      events:siud    events_system:sud
+
+jobs.jobs                   all:si  events:siu   jobs_system:siud
+jobs.schedules                                   jobs_system:siud
+jobs.sleepers               all:s                jobs_system:siud
+
+kernel.audit                all:i   tenancy:si
+kernel.cursors              all:siu              kernel:siud  maintenance:s
+kernel.event_days           projects:s  events:s  kernel:s  maintenance:sd  sequencer:si
+kernel.event_log            projects:s  events:s  kernel:s  maintenance:siudrtgm  sequencer:si
+kernel.event_retention                           kernel:s     maintenance:su  sequencer:s
+kernel.idempotency          all:siu              kernel:sd
+kernel.mail                 all:i                kernel:sud
+kernel.outbox               all:i                kernel:s     sequencer:sd
 """
 # Nothing at all by themselves: they set one of their roles for each transaction.
 LOGINS = {
     "plinth_app": {
         "plinth_kernel",
-        "plinth_identity",
-        "plinth_identity_system",
-        "plinth_tenancy",
-        "plinth_tenancy_system",
+        "plinth_sequencer",
+        "plinth_maintenance",
+        "plinth_jobs_system",
+        *(f"plinth_{domain}{kind}" for domain in DOMAINS for kind in ("", "_system")),
     },
-    "plinth_app_identity": {"plinth_kernel", "plinth_identity", "plinth_identity_system"},
-    "plinth_app_tenancy": {"plinth_kernel", "plinth_tenancy", "plinth_tenancy_system"},
+    **{f"plinth_app_{domain}": {"plinth_kernel", f"plinth_{domain}", f"plinth_{domain}_system"} for domain in DOMAINS},
 }
 
 _ROLES = "select rolname::text from pg_roles where starts_with(rolname, 'plinth') order by 1"
@@ -57,6 +80,7 @@ _LOGINS = "select rolname::text from pg_roles where rolcanlogin and starts_with(
 _TABLES = """
     select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = relnamespace
     where relkind in ('r', 'p', 'v', 'm', 'f') and nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+    and not relispartition
     order by 1
 """
 _HELD = """
@@ -85,7 +109,9 @@ def expected() -> dict[tuple[str, str], str]:
         table, *cells = line.split()
         for cell in cells:
             role, _, rights = cell.partition(":")
-            found[table, f"plinth_{role}"] = rights
+            sharing = [f"{domain}{kind}" for domain in DOMAINS for kind in ("", "_system")]
+            for one in sharing if role == "all" else [role]:
+                found[table, f"plinth_{one}"] = rights
     return found
 
 
@@ -108,22 +134,27 @@ class TestTables:
             [roles],
         ).fetchall()
         assert dict(reached) == {
-            "plinth_kernel": ["kernel"],
+            **{f"plinth_{role}": ["kernel"] for role in ("kernel", "sequencer", "maintenance")},
+            "plinth_jobs_system": ["jobs"],
             # Of no use to a login: it is what keeps another database's downgrade from dropping the role.
             "plinth_app": ["kernel"],
-            "plinth_app_identity": ["identity"],
-            "plinth_app_tenancy": ["tenancy"],
-            **{f"plinth_{role}": ["identity", "kernel"] for role in ("identity", "identity_system")},
-            **{f"plinth_{role}": ["kernel", "tenancy"] for role in ("tenancy", "tenancy_system")},
+            **{f"plinth_app_{domain}": [domain] for domain in DOMAINS},
+            **{
+                f"plinth_{domain}{kind}": sorted([domain, "jobs", "kernel"])
+                for domain in DOMAINS
+                for kind in ("", "_system")
+            },
         }
 
-    def test_none_may_make_objects_anywhere(self, owner: "psycopg.Connection[Any]") -> None:
+    def test_none_but_the_maintenance_of_the_log_may_make_objects_anywhere(
+        self, owner: "psycopg.Connection[Any]"
+    ) -> None:
         may = owner.execute(
             "select rolname, nspname from unnest(%s::text[]) rolname, pg_namespace"
             " where has_schema_privilege(rolname, oid, 'CREATE')",
             [column(owner, _ROLES)],
         ).fetchall()
-        assert may == []
+        assert may == [("plinth_maintenance", "kernel")]
 
 
 class TestLogins:

@@ -138,6 +138,17 @@ class TestDetails:
         assert refusal_of(error).retry_seconds == 1.2
         assert ("retry-after", "2") in [(key, value) for key, value in error.initial_metadata()]
 
+    def test_come_too_where_the_handler_had_sent_headers_before_it_failed(self, rig: SyncRig) -> None:
+        def answer(request: Any, context: Any) -> Any:
+            del request
+            context.send_initial_metadata((("set-cookie", "a=1"),))
+            raise errors.DependencyUnavailable("database")
+
+        rig.servicer.unary = answer
+        with refused(StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE") as refusal:
+            rig.stub.Ping(pb.Ask(), timeout=TIMEOUT)
+        assert refusal.retry_seconds == 1
+
     def test_each_kind_has_the_details_that_fit_it(self) -> None:
         def kinds(error: PlinthError) -> list[str]:
             status, _ = status_of(error)

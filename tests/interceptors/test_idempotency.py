@@ -43,7 +43,7 @@ class Notes:
 
     def written(self) -> int:
         with psycopg.connect(self._owner_url) as connection:
-            return len(connection.execute("select 1 from kernel.outbox where subject = %s", [self.subject]).fetchall())
+            return len(connection.execute("select 1 from kernel.audit where resource = %s", [self.subject]).fetchall())
 
 
 @pytest.fixture

@@ -131,14 +131,24 @@ class TestRecheck:
         assert faucet.closed.wait(10)
 
     def test_lets_a_stream_go_on_whose_token_has_expired_but_not_its_session(
-        self, rig: SyncRig, faucet: Faucet
+        self, rig: SyncRig, faucet: Faucet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workspace, person = rig.world.member("notes.read")
-        call = rig.stub.Count(pb.AskOfNote(name=note_of(workspace)), metadata=person.metadata, timeout=TIMEOUT)
-        for number in range(5):
+        ask = pb.AskOfNote(name=note_of(workspace))
+        call = rig.stub.Count(ask, metadata=person.metadata, timeout=TIMEOUT)
+        faucet.drop(0)
+        assert next(call).number == 0
+        late = time.time() + 601
+        monkeypatch.setattr(time, "time", lambda: late)
+        for number in range(1, 5):
             faucet.drop(number)
             assert next(call).number == number
-        call.cancel()
+        with refused(StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
+            next(rig.stub.Count(ask, metadata=person.metadata, timeout=TIMEOUT))
+        rig.world.sign_out(person)
+        faucet.drop(5)
+        with refused(StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
+            next(call)
 
     def test_ends_a_stream_that_cannot_be_judged_with_when_to_come_again(self, rig: SyncRig, faucet: Faucet) -> None:
         """An answer has gone out by then, so no header may follow: a status with RetryInfo must all the same."""

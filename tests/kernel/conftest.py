@@ -30,7 +30,7 @@ hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 # Roles belong to the cluster: one migration at a time may touch them.
-_MIGRATING = 0x6B65726E
+MIGRATING = 0x6B65726E
 
 Owner = psycopg.Connection[DictRow]
 
@@ -45,9 +45,9 @@ def kernel_name(owner_url: str) -> Iterator[str]:
     name = f"kernel_{os.getpid()}_{uuid4().hex[:8]}"
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [_MIGRATING])
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
         migrations.migrate(_with_database(owner_url, name))
-        connection.execute("select pg_advisory_unlock(%s)", [_MIGRATING])
+        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
         yield name
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 

@@ -13,6 +13,7 @@ from services.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, KeyPart, Pa
 
 PAGER = Pager(b"k" * 32)
 PARTS: st.SearchStrategy[KeyPart] = st.one_of(
+    st.none(),
     st.text(),
     st.integers(-(2**63), 2**63 - 1),
     st.uuids(),

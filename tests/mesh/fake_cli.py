@@ -1,4 +1,4 @@
-"""Stands in for `plinth serve` and `plinth streams`: a gRPC server with health and nothing behind it.
+"""Stands in for `plinth serve`, `plinth streams` and `plinth worker`: a gRPC server with health and nothing behind it.
 
 A health check of the service `wait:PATH` answers only when somebody has written to the FIFO at PATH. What happens is
 written to stdout. `FAKE_BREAK=role` makes that role end at once, `FAKE_STUBBORN=role` deaf to SIGTERM.

@@ -84,7 +84,7 @@ def look_until(mesh: Mesh, condition: Callable[[], object], what: str) -> None:
 
 class TestMesh:
     def test_all_of_it_answers_and_nothing_is_left_after(self, mesh: Mesh) -> None:
-        assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "streams"]
+        assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "streams", "worker"]
         assert get(mesh.edge_address, "/healthz") == 200
         assert mesh.edge_url == f"http://{mesh.edge_address}"
         for address in (mesh.edge_address, mesh.serve_address, mesh.streams_address):
@@ -99,21 +99,21 @@ class TestMesh:
 
     def test_the_parts_are_told_as_they_come(self, mesh: Mesh, notes: Notes) -> None:
         assert notes.names()[:2] == ["postgres", "migrations"]
-        assert sorted(notes.names()[2:4]) == ["serve", "streams"]
-        assert notes.names()[4:] == ["envoy"]
+        assert sorted(notes.names()[2:5]) == ["serve", "streams", "worker"]
+        assert notes.names()[5:] == ["envoy"]
 
     def test_it_stops_in_order(self, mesh: Mesh, notes: Notes) -> None:
         notes.told.clear()
         mesh.stop()
-        assert notes.names() == ["serve", "streams", "envoy", "postgres"]
+        assert notes.names() == ["serve", "streams", "worker", "envoy", "postgres"]
         mesh.stop()
-        assert len(notes.told) == 4
+        assert len(notes.told) == 5
 
     def test_servers_do_not_get_the_owners_login(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PLINTH_MIGRATE_DATABASE_URL", "postgresql://owner:secret@db/plinth")
         options = MeshOptions(tmp_path / "data", cli=FAKE, fast=True, env={"PLINTH_LOG_LEVEL": "DEBUG"})
         with Mesh(options, migrate) as mesh:
-            for role in ("serve", "streams"):
+            for role in ("serve", "streams", "worker"):
                 seen = mesh.log(role).read_text()
                 assert f"PLINTH_DATABASE_URL={mesh.database_url}" in seen
                 assert f"PLINTH_PUBLIC_URL={mesh.edge_url}" in seen
@@ -128,22 +128,24 @@ class TestMesh:
             database_url=mesh.database_url,
             migrate_database_url=mesh.migrate_database_url,
         ) as second:
-            assert sorted(second.pids) == ["envoy", "serve", "streams"]
+            assert sorted(second.pids) == ["envoy", "serve", "streams", "worker"]
             assert second.database_url == mesh.database_url
             assert migrated == [mesh.migrate_database_url]
 
     def test_domains_in_processes_of_their_own(self) -> None:
-        with Mesh.ephemeral(migrate, cli=FAKE, domains=(("identity",), ("tenancy",))) as mesh:
-            assert sorted(mesh.pids) == ["envoy", "postgres", "serve-identity", "serve-tenancy", "streams"]
+        with Mesh.ephemeral(migrate, cli=FAKE, domains=(("identity",), ("tenancy", "projects", "events"))) as mesh:
+            servers = ["serve-identity", "serve-tenancy-projects-events"]
+            assert sorted(mesh.pids) == ["envoy", "postgres", *servers, "streams", "worker"]
             identity, tenancy = mesh.serve_address_of("identity"), mesh.serve_address_of("tenancy")
-            assert identity != tenancy
-            assert f"PLINTH_PEERS=identity={identity},tenancy={tenancy}" in mesh.log("serve-tenancy").read_text()
-            assert "'--domains', 'tenancy'" in mesh.log("serve-tenancy").read_text()
+            assert identity != tenancy == mesh.serve_address_of("events")
+            log = mesh.log("serve-tenancy-projects-events").read_text()
+            assert f"identity={identity},projects={tenancy},tenancy={tenancy}" in log
+            assert "'--domains', 'tenancy,projects,events'" in log
             assert get(mesh.edge_address, "/healthz") == 200
 
     def test_two_processes_of_the_same_kind(self) -> None:
         with Mesh.ephemeral(migrate, cli=FAKE, domains=((), ())) as mesh:
-            assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "serve-2", "streams"]
+            assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "serve-2", "streams", "worker"]
 
 
 class TestRefusals:
@@ -187,7 +189,7 @@ class TestRefusals:
 
 
 class TestLookingAfter:
-    @pytest.mark.parametrize("name", ["serve", "streams", "envoy", "postgres"])
+    @pytest.mark.parametrize("name", ["serve", "streams", "worker", "envoy", "postgres"])
     def test_what_dies_comes_back_at_its_address(self, mesh: Mesh, notes: Notes, name: str) -> None:
         pid = mesh.pids[name]
         os.kill(pid, signal.SIGKILL)

@@ -25,9 +25,11 @@ from tests.support.settings import MASTER_KEYS, settings_for_tests
 from tests.support.stubs import Stubs, with_token
 
 SERVERS = 3
+# Those that have a feed: the servers, the streams process and the worker.
+PROCESSES = SERVERS + 2
 _FEEDS = "select pid from pg_stat_activity where application_name = 'plinth-feed'"
 # Cheap hashes and wide rate limits, as settings_for_tests has them; all else is as in production.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PLINTH_MASTER_KEYS": MASTER_KEYS,
     "PLINTH_ARGON2_MEMORY_KIB": "8",
     "PLINTH_ARGON2_TIME": "1",
@@ -138,7 +140,7 @@ class Fleet:
         """Nothing is heard on the connections that servers listen on, and nothing tells them so."""
         with self.database() as connection:
             pids = [pid for (pid,) in connection.execute(_FEEDS)]
-        assert len(pids) == SERVERS + 1
+        assert len(pids) == PROCESSES
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -158,7 +160,7 @@ class Fleet:
                 "select from pg_stat_activity where application_name = 'plinth-feed'"
                 " and state_change > backend_start + interval '1 second'"
             )
-            return listening.rowcount == SERVERS + 1
+            return listening.rowcount == PROCESSES
 
     def signal_postgres(self, number: signal.Signals) -> None:
         """End the database; the supervisor starts it again once it is looked after. Returns when it is gone."""
@@ -195,7 +197,7 @@ def running_fleet() -> Iterator[Fleet]:
     mesh = Mesh.ephemeral(
         _migrate,
         domains=((),) * SERVERS,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         fast=False,
         drain_seconds=2.0,
         start_seconds=60.0,

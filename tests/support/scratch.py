@@ -93,6 +93,10 @@ class ScratchServicer(pb_grpc.ScratchServiceServicer):  # type: ignore[misc]  # 
     def Attempt(self, request: Any, context: Any) -> Any:
         return self._unary("Attempt", request, context)
 
+    def Enter(self, request: Any, context: Any) -> Any:
+        self.called.append("Enter")
+        return pb.Answer()
+
     def GetSelf(self, request: Any, context: Any) -> Any:
         return self._unary("GetSelf", request, context)
 

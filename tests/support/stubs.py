@@ -5,11 +5,19 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from plinth.events.v1 import event_service_pb2_grpc, job_service_pb2_grpc, webhook_service_pb2_grpc
 from plinth.identity.v1 import (
     api_key_service_pb2_grpc,
     auth_service_pb2_grpc,
     session_service_pb2_grpc,
     user_service_pb2_grpc,
+)
+from plinth.projects.v1 import (
+    activity_service_pb2_grpc,
+    approval_service_pb2_grpc,
+    project_service_pb2_grpc,
+    task_service_pb2_grpc,
+    workflow_service_pb2_grpc,
 )
 from plinth.tenancy.v1 import (
     access_service_pb2_grpc,
@@ -36,6 +44,14 @@ class Stubs:
         self.roles = role_service_pb2_grpc.RoleServiceStub(channel)
         self.access = access_service_pb2_grpc.AccessServiceStub(channel)
         self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
+        self.events = event_service_pb2_grpc.EventServiceStub(channel)
+        self.webhooks = webhook_service_pb2_grpc.WebhookServiceStub(channel)
+        self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
+        self.workflows = workflow_service_pb2_grpc.WorkflowServiceStub(channel)
+        self.projects = project_service_pb2_grpc.ProjectServiceStub(channel)
+        self.tasks = task_service_pb2_grpc.TaskServiceStub(channel)
+        self.approvals = approval_service_pb2_grpc.ApprovalServiceStub(channel)
+        self.activity = activity_service_pb2_grpc.ActivityServiceStub(channel)
 
 
 class _Details(NamedTuple):

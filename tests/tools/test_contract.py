@@ -122,6 +122,35 @@ class TestTimeout:
             contract_of(compile_proto, method("WatchPet", policy("public: true")))
 
 
+class TestTwins:
+    """A stream for browsers stands beside the same one for gRPC."""
+
+    SSE = "stream google.api.HttpBody"
+
+    def test_it_is_known_by_its_name(self, compile_proto: Compile) -> None:
+        found = contract_of(
+            compile_proto,
+            method("WatchPet", policy("public: true"), returns="stream Pet"),
+            method("WatchPetSse", policy("public: true"), returns=self.SSE),
+        )
+        assert {method.descriptor.name: method.sends_events for method in found.methods} == {
+            "WatchPet": False,
+            "WatchPetSse": True,
+        }
+
+    def test_one_without_the_other_fails_generation(self, compile_proto: Compile) -> None:
+        with pytest.raises(ContractError, match="has no twin for gRPC: add WatchPet"):
+            contract_of(compile_proto, method("WatchPetSse", policy("public: true"), returns=self.SSE))
+
+    def test_one_that_answers_anything_else_fails_generation(self, compile_proto: Compile) -> None:
+        with pytest.raises(ContractError, match=r"does not answer google\.api\.HttpBody"):
+            contract_of(
+                compile_proto,
+                method("WatchPet", policy("public: true"), returns="stream Pet"),
+                method("WatchPetSse", policy("public: true"), returns="stream Pet"),
+            )
+
+
 class TestBindings:
     def test_further_rest_forms_follow_the_first(self, compile_proto: Compile) -> None:
         rule = 'get: "/v1/{name=pets/*}" additional_bindings { post: "/v1/pets:get" body: "*" }'

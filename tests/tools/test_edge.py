@@ -33,8 +33,11 @@ CONTRACT = (
         method("GetPet", policy("public: true read_only: true") + http('get: "/v1/{name=pets/*}"')),
         method("AddPet", policy("public: true timeout: {seconds: 1}") + http('post: "/v1/pets" body: "pet"')),
         method("VerifyPet", policy('internal: {callers: ["*"]}')),
+        method("WatchPet", policy("public: true read_only: true"), returns="stream Pet"),
         method(
-            "WatchPet", policy("public: true") + http('get: "/v1/pets:watch"'), returns="stream google.api.HttpBody"
+            "WatchPetSse",
+            policy("public: true read_only: true") + http('get: "/v1/pets:watch"'),
+            returns="stream google.api.HttpBody",
         ),
     )
     + """
@@ -52,11 +55,13 @@ class Pets:
     calls: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     deadline: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     fail_with: tuple[grpc.StatusCode, tuple[tuple[str, str], ...]] | None = None
     next_chunk: threading.Event = field(default_factory=threading.Event)
 
     def reset(self) -> None:
         self.calls.clear()
+        self.headers = ()
         self.fail_with = None
         self.next_chunk.clear()
 
@@ -70,6 +75,7 @@ class Pets:
             code, trailers = self.fail_with
             context.set_trailing_metadata(trailers)
             context.abort(code, "No.")
+        context.send_initial_metadata(self.headers)
         return self.make("plinth.pets.v1.Pet", name="pets/1")
 
     def stream(self, _: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -103,7 +109,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     unary = grpc.unary_unary_rpc_method_handler(pets.unary)
     handlers = {"GetPet": unary, "AddPet": unary, "VerifyPet": unary}
-    watching = {"WatchPet": grpc.unary_stream_rpc_method_handler(pets.stream)}
+    watching = {"WatchPetSse": grpc.unary_stream_rpc_method_handler(pets.stream)}
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("plinth.pets.v1.PetService", handlers | watching),)
     )
@@ -251,6 +257,7 @@ class TestSse:
     def test_each_event_arrives_at_once_and_the_last_id_goes_up(self, edge: Edge, client: httpx.Client) -> None:
         with client.stream("GET", "/v1/pets:watch", headers={"last-event-id": "41"}) as answer:
             assert answer.headers["content-type"] == "text/event-stream"
+            assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")
             chunks = answer.iter_raw()
             assert next(chunks) == b": hello\n\n"
             edge.pets.next_chunk.set()
@@ -260,11 +267,30 @@ class TestSse:
         assert edge.pets.deadline is None or edge.pets.deadline > 1e9
 
 
+class TestCookies:
+    SET = (
+        ("set-cookie", "__Host-a=1; Path=/; Expires=Thu, 01 Jan 2099 00:00:00 GMT; Secure; HttpOnly"),
+        ("set-cookie", "__Secure-b=2; Path=/v1/auth:refresh; Secure; HttpOnly; SameSite=Strict"),
+    )
+
+    def test_each_that_the_server_sets_arrives_as_a_header_of_its_own(self, edge: Edge, client: httpx.Client) -> None:
+        edge.pets.headers = self.SET
+        answer = client.post("/v1/pets", json={})
+        assert answer.headers.get_list("set-cookie") == [value for _, value in self.SET]
+
+    def test_the_server_learns_the_browser_s_and_where_the_page_is_from(self, edge: Edge, client: httpx.Client) -> None:
+        sent = {"cookie": "a=1; b=2", "origin": ORIGIN, "sec-fetch-site": "same-site"}
+        client.post("/v1/pets", json={}, headers=sent)
+        assert sent.items() <= edge.pets.metadata.items()
+
+
 class TestCors:
     def test_a_named_origin_may_ask_and_read(self, client: httpx.Client) -> None:
         asking = {"origin": ORIGIN, "access-control-request-method": "POST"}
         asked = client.options("/v1/pets", headers=asking)
         assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, ORIGIN)
+        # A page of that origin may be signed in by cookie.
+        assert asked.headers["access-control-allow-credentials"] == "true"
         assert "authorization" in asked.headers["access-control-allow-headers"]
         answer = client.get("/v1/pets/1", headers={"origin": ORIGIN})
         assert "retry-after" in answer.headers["access-control-expose-headers"]

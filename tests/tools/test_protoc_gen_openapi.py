@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.kernel.cookies import Cookie
 from tests.tools.conftest import Compile
 from tests.tools.contracts import http, method, policy, service
 from tools import deps
@@ -48,6 +49,7 @@ PETS = (
             takes="Nothing",
             returns="google.api.HttpBody",
         ),
+        method("WatchPet", READ, returns="stream Pet"),
         method(
             "WatchPetSse",
             READ + http('get: "/v1/{name=workspaces/*/pets/*}:watch"'),
@@ -322,6 +324,10 @@ class TestAnswers:
         assert list(operation(pets, "WatchPetSse")["responses"]["200"]["content"]) == ["text/event-stream"]
         assert list(operation(pets, "GetLogo")["responses"]["200"]["content"]) == ["*/*"]
 
+    def test_a_stream_of_events_goes_on_behind_the_last_one_received(self, pets: dict[str, Any]) -> None:
+        headers = [found for found in operation(pets, "WatchPetSse")["parameters"] if found["in"] == "header"]
+        assert [(found["name"], found["required"]) for found in headers] == [("Last-Event-ID", False)]
+
     def test_errors_are_those_that_the_method_can_give(self, pets: dict[str, Any]) -> None:
         always = {"200", "400", "429", "500", "503", "504", "default"}
         assert set(operation(pets, "GetLogo")["responses"]) == always
@@ -339,6 +345,8 @@ class TestAnswers:
 
     def test_who_may_call_is_told(self, pets: dict[str, Any]) -> None:
         assert operation(pets, "GetLogo")["security"] == []
-        assert operation(pets, "Me")["security"] == [{"bearer": []}]
-        assert operation(pets, "GetPet")["security"] == [{"bearer": []}, {"apiKey": []}]
+        assert operation(pets, "Me")["security"] == [{"bearer": []}, {"cookie": []}]
+        assert operation(pets, "GetPet")["security"] == [{"bearer": []}, {"apiKey": []}, {"cookie": []}]
+        scheme = pets["components"]["securitySchemes"]["cookie"]
+        assert (scheme["in"], scheme["name"]) == ("cookie", Cookie.ACCESS.key)
         assert "`pets.read`" in operation(pets, "GetPet")["description"]

@@ -79,8 +79,8 @@ class TestPurge:
         for gone in (team, other_team):
             assert rows(gone)["workspaces"] == 0
             told = team.database.execute(
-                "select actor, subject from kernel.outbox where workspace_id = %s"
-                " and type = 'plinth.tenancy.workspace.purged.v1'",
+                "select actor, resource from kernel.audit where workspace_id = %s"
+                " and action = 'plinth.tenancy.workspace.purged.v1'",
                 [id_of(gone)],
             ).fetchall()
             assert told == [("services/tenancy", gone.workspace)]

@@ -62,6 +62,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Two writes met and this one gave way; try again. Example: a serialization failure."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 19
     """The server is draining; `RetryInfo` says when to try again. Example: a restart."""
+    ERROR_REASON_FILTER_INVALID: _ErrorReason.ValueType  # 20
+    """The filter of a list does not parse, or compares what it cannot (AIP-160). Example: {"position": "8"} for `state = `."""
+    ERROR_REASON_ORDER_BY_INVALID: _ErrorReason.ValueType  # 21
+    """The order of a list does not parse, or names what it cannot be sorted by (AIP-132). Example: {"position": "1"}"""
+    ERROR_REASON_CSRF_REFUSED: _ErrorReason.ValueType  # 22
+    """A browser that is signed in by cookie did not show that a page of ours made the call. Example: a form on another site."""
+    ERROR_REASON_CURSOR_INVALID: _ErrorReason.ValueType  # 23
+    """The cursor of a stream is damaged, or none that a stream has given. Example: {"field": "cursor"} for "yesterday"."""
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 24
+    """Events after the cursor are no longer kept: read the present state, and watch from now on. Example: a page that slept
+    for a month.
+    """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 100
     """Address and password do not fit together, or there is no such user: which of them is not told. Example: a sign-in
     with a wrong password.
@@ -114,10 +126,58 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The invite was answered or taken back. Example: {"state": "STATE_REVOKED"}"""
     ERROR_REASON_INVITER_LACKS_ROLE: _ErrorReason.ValueType  # 213
     """Who invited may no longer give that role: ask for a new invite. Example: an inviter who left the workspace."""
+    ERROR_REASON_PROJECT_NAME_TAKEN: _ErrorReason.ValueType  # 300
+    """Another living project of the workspace has that display name. Example: {"display_name": "Apollo"}"""
+    ERROR_REASON_PROJECT_DELETED: _ErrorReason.ValueType  # 301
+    """The project is deleted: undelete it first. Example: {"project": "workspaces/0199…/projects/0199…"}"""
+    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 302
+    """The workflow has no such state. Example: {"state": "shipped"}"""
+    ERROR_REASON_TRANSITION_UNKNOWN: _ErrorReason.ValueType  # 303
+    """The workflow has no move between these states. Example: {"from_state": "backlog", "to_state": "done"}"""
+    ERROR_REASON_TRANSITION_ROLE_DENIED: _ErrorReason.ValueType  # 304
+    """The workflow does not let the caller's role make this move. Example: {"from_state": "review", "to_state": "done"}"""
+    ERROR_REASON_GUARD_REFUSED: _ErrorReason.ValueType  # 305
+    """The guard of the move is not true, or cannot be told. Example: {"guard": "project.assignee != ''"}"""
+    ERROR_REASON_WORKFLOW_NAME_TAKEN: _ErrorReason.ValueType  # 306
+    """Another workflow of the workspace has that display name. Example: {"display_name": "Hiring"}"""
+    ERROR_REASON_WORKFLOW_LIMIT_REACHED: _ErrorReason.ValueType  # 307
+    """The workspace has as many workflows as it may. Example: {"limit": "50"}"""
+    ERROR_REASON_WORKFLOW_IN_USE: _ErrorReason.ValueType  # 308
+    """Projects or tasks follow the workflow. Example: {"workflow": "workspaces/0199…/workflows/0199…"}"""
+    ERROR_REASON_WORKFLOW_IS_DEFAULT: _ErrorReason.ValueType  # 309
+    """The workflow is the default: make another one the default first. Example: {"workflow": "workspaces/0199…/workflows/0199…"}"""
+    ERROR_REASON_WORKFLOW_SUBJECT_MISMATCH: _ErrorReason.ValueType  # 310
+    """The workflow is for something else. Example: {"workflow": "workspaces/0199…/workflows/0199…", "subject": "task"}"""
+    ERROR_REASON_STATE_IN_USE: _ErrorReason.ValueType  # 311
+    """A removed state is in use, and `state_migrations` does not say where to go. Example: {"state": "review", "count": "12"}"""
+    ERROR_REASON_ASSIGNEE_NOT_MEMBER: _ErrorReason.ValueType  # 312
+    """Only members of the workspace can be assigned. Example: {"assignee": "users/0199…"}"""
+    ERROR_REASON_APPROVAL_CLOSED: _ErrorReason.ValueType  # 313
+    """The approval was approved, rejected or superseded. Example: {"state": "STATE_REJECTED"}"""
+    ERROR_REASON_APPROVAL_DECIDED: _ErrorReason.ValueType  # 314
+    """The caller has decided otherwise before. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
+    ERROR_REASON_SELF_APPROVAL: _ErrorReason.ValueType  # 315
+    """Nobody decides about their own request. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
+    ERROR_REASON_WEBHOOK_URL_REFUSED: _ErrorReason.ValueType  # 400
+    """The URL may not be a webhook endpoint's. Example: {"problem": "must be an https URL"} for "ftp://example.com"."""
+    ERROR_REASON_WEBHOOK_ENDPOINT_LIMIT_REACHED: _ErrorReason.ValueType  # 401
+    """The workspace has as many webhook endpoints as it may. Example: {"limit": "50"}"""
+    ERROR_REASON_WEBHOOK_ENDPOINT_DISABLED: _ErrorReason.ValueType  # 402
+    """Nothing is sent to a disabled endpoint: enable it first. Example: {"webhook_endpoint": "workspaces/0199…/webhookEndpoints/0199…"}"""
+    ERROR_REASON_WEBHOOK_SECRET_LIMIT_REACHED: _ErrorReason.ValueType  # 403
+    """Too many former secrets still sign: wait, or rotate without overlap, which ends them. Example: {"limit": "4"}"""
+    ERROR_REASON_DELIVERY_PAYLOAD_EXPIRED: _ErrorReason.ValueType  # 404
+    """The body of the delivery is no longer kept, so it cannot be sent again: replay the event instead. Example:
+    {"delivery": "workspaces/0199…/webhookEndpoints/0199…/deliveries/0199…"}
+    """
+    ERROR_REASON_JOB_STATE_CONFLICT: _ErrorReason.ValueType  # 405
+    """What is asked does not fit where the job stands. Example: {"state": "STATE_RUNNING"} for a discard."""
+    ERROR_REASON_JOB_UNIQUE_KEY_TAKEN: _ErrorReason.ValueType  # 406
+    """Another job with this unique key waits or runs. Example: {"job": "workspaces/0199…/jobs/0199…"}"""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error, as `ErrorInfo.reason` without the prefix `ERROR_REASON_`; the domain is `plinth`.
-    Ranges: 1-99 the mesh itself, 100-199 identity, 200-299 tenancy.
+    Ranges: 1-99 the mesh itself, 100-199 identity, 200-299 tenancy, 300-399 projects, 400-499 events, webhooks and jobs.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -160,6 +220,18 @@ ERROR_REASON_CONCURRENT_UPDATE: ErrorReason.ValueType  # 18
 """Two writes met and this one gave way; try again. Example: a serialization failure."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 19
 """The server is draining; `RetryInfo` says when to try again. Example: a restart."""
+ERROR_REASON_FILTER_INVALID: ErrorReason.ValueType  # 20
+"""The filter of a list does not parse, or compares what it cannot (AIP-160). Example: {"position": "8"} for `state = `."""
+ERROR_REASON_ORDER_BY_INVALID: ErrorReason.ValueType  # 21
+"""The order of a list does not parse, or names what it cannot be sorted by (AIP-132). Example: {"position": "1"}"""
+ERROR_REASON_CSRF_REFUSED: ErrorReason.ValueType  # 22
+"""A browser that is signed in by cookie did not show that a page of ours made the call. Example: a form on another site."""
+ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 23
+"""The cursor of a stream is damaged, or none that a stream has given. Example: {"field": "cursor"} for "yesterday"."""
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 24
+"""Events after the cursor are no longer kept: read the present state, and watch from now on. Example: a page that slept
+for a month.
+"""
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 100
 """Address and password do not fit together, or there is no such user: which of them is not told. Example: a sign-in
 with a wrong password.
@@ -212,4 +284,52 @@ ERROR_REASON_INVITE_CLOSED: ErrorReason.ValueType  # 212
 """The invite was answered or taken back. Example: {"state": "STATE_REVOKED"}"""
 ERROR_REASON_INVITER_LACKS_ROLE: ErrorReason.ValueType  # 213
 """Who invited may no longer give that role: ask for a new invite. Example: an inviter who left the workspace."""
+ERROR_REASON_PROJECT_NAME_TAKEN: ErrorReason.ValueType  # 300
+"""Another living project of the workspace has that display name. Example: {"display_name": "Apollo"}"""
+ERROR_REASON_PROJECT_DELETED: ErrorReason.ValueType  # 301
+"""The project is deleted: undelete it first. Example: {"project": "workspaces/0199…/projects/0199…"}"""
+ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 302
+"""The workflow has no such state. Example: {"state": "shipped"}"""
+ERROR_REASON_TRANSITION_UNKNOWN: ErrorReason.ValueType  # 303
+"""The workflow has no move between these states. Example: {"from_state": "backlog", "to_state": "done"}"""
+ERROR_REASON_TRANSITION_ROLE_DENIED: ErrorReason.ValueType  # 304
+"""The workflow does not let the caller's role make this move. Example: {"from_state": "review", "to_state": "done"}"""
+ERROR_REASON_GUARD_REFUSED: ErrorReason.ValueType  # 305
+"""The guard of the move is not true, or cannot be told. Example: {"guard": "project.assignee != ''"}"""
+ERROR_REASON_WORKFLOW_NAME_TAKEN: ErrorReason.ValueType  # 306
+"""Another workflow of the workspace has that display name. Example: {"display_name": "Hiring"}"""
+ERROR_REASON_WORKFLOW_LIMIT_REACHED: ErrorReason.ValueType  # 307
+"""The workspace has as many workflows as it may. Example: {"limit": "50"}"""
+ERROR_REASON_WORKFLOW_IN_USE: ErrorReason.ValueType  # 308
+"""Projects or tasks follow the workflow. Example: {"workflow": "workspaces/0199…/workflows/0199…"}"""
+ERROR_REASON_WORKFLOW_IS_DEFAULT: ErrorReason.ValueType  # 309
+"""The workflow is the default: make another one the default first. Example: {"workflow": "workspaces/0199…/workflows/0199…"}"""
+ERROR_REASON_WORKFLOW_SUBJECT_MISMATCH: ErrorReason.ValueType  # 310
+"""The workflow is for something else. Example: {"workflow": "workspaces/0199…/workflows/0199…", "subject": "task"}"""
+ERROR_REASON_STATE_IN_USE: ErrorReason.ValueType  # 311
+"""A removed state is in use, and `state_migrations` does not say where to go. Example: {"state": "review", "count": "12"}"""
+ERROR_REASON_ASSIGNEE_NOT_MEMBER: ErrorReason.ValueType  # 312
+"""Only members of the workspace can be assigned. Example: {"assignee": "users/0199…"}"""
+ERROR_REASON_APPROVAL_CLOSED: ErrorReason.ValueType  # 313
+"""The approval was approved, rejected or superseded. Example: {"state": "STATE_REJECTED"}"""
+ERROR_REASON_APPROVAL_DECIDED: ErrorReason.ValueType  # 314
+"""The caller has decided otherwise before. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
+ERROR_REASON_SELF_APPROVAL: ErrorReason.ValueType  # 315
+"""Nobody decides about their own request. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
+ERROR_REASON_WEBHOOK_URL_REFUSED: ErrorReason.ValueType  # 400
+"""The URL may not be a webhook endpoint's. Example: {"problem": "must be an https URL"} for "ftp://example.com"."""
+ERROR_REASON_WEBHOOK_ENDPOINT_LIMIT_REACHED: ErrorReason.ValueType  # 401
+"""The workspace has as many webhook endpoints as it may. Example: {"limit": "50"}"""
+ERROR_REASON_WEBHOOK_ENDPOINT_DISABLED: ErrorReason.ValueType  # 402
+"""Nothing is sent to a disabled endpoint: enable it first. Example: {"webhook_endpoint": "workspaces/0199…/webhookEndpoints/0199…"}"""
+ERROR_REASON_WEBHOOK_SECRET_LIMIT_REACHED: ErrorReason.ValueType  # 403
+"""Too many former secrets still sign: wait, or rotate without overlap, which ends them. Example: {"limit": "4"}"""
+ERROR_REASON_DELIVERY_PAYLOAD_EXPIRED: ErrorReason.ValueType  # 404
+"""The body of the delivery is no longer kept, so it cannot be sent again: replay the event instead. Example:
+{"delivery": "workspaces/0199…/webhookEndpoints/0199…/deliveries/0199…"}
+"""
+ERROR_REASON_JOB_STATE_CONFLICT: ErrorReason.ValueType  # 405
+"""What is asked does not fit where the job stands. Example: {"state": "STATE_RUNNING"} for a discard."""
+ERROR_REASON_JOB_UNIQUE_KEY_TAKEN: ErrorReason.ValueType  # 406
+"""Another job with this unique key waits or runs. Example: {"job": "workspaces/0199…/jobs/0199…"}"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

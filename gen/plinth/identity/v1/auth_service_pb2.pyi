@@ -151,19 +151,25 @@ class SignInRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    COOKIE_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     """The address of the user."""
     password: _builtins.str
     """The password of the user."""
+    cookie: _builtins.bool
+    """For browsers: the tokens come as cookies that no script can read (HttpOnly, Secure, SameSite=Strict), which count in
+    place of `authorization`. Works over REST, in calls from pages of the product's own origin.
+    """
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
+        cookie: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "email", b"email", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -182,9 +188,9 @@ class SignInResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     REFRESH_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """A JWT (ES256) that says who calls; send it as `authorization: Bearer …`."""
+    """A JWT (ES256) that says who calls; send it as `authorization: Bearer …`. Empty where a cookie holds it."""
     refresh_token: _builtins.str
-    """Exchange it by Refresh before or after the access token ends. Keep it secret."""
+    """Exchange it by Refresh before or after the access token ends. Keep it secret. Empty where a cookie holds it."""
     session: _builtins.str
     """`me/sessions/{session}`."""
     @_builtins.property
@@ -219,21 +225,25 @@ Global___SignInResponse: _TypeAlias = SignInResponse  # noqa: Y015
 
 @_typing.final
 class RefreshRequest(_message.Message):
-    """A refresh token."""
+    """A refresh token, or the word that a cookie holds it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
+    COOKIE_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """The latest one of the session."""
+    """The latest one of the session. Passed over with `cookie`."""
+    cookie: _builtins.bool
+    """For browsers that signed in with `cookie`, in calls from pages of the product's own origin: the token is the cookie's."""
     def __init__(
         self,
         *,
         refresh_token: _builtins.str = ...,
+        cookie: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refresh_token", b"refresh_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "refresh_token", b"refresh_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,9 +262,9 @@ class RefreshResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     REFRESH_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """A JWT (ES256) that says who calls; send it as `authorization: Bearer …`."""
+    """A JWT (ES256) that says who calls; send it as `authorization: Bearer …`. Empty where a cookie holds it."""
     refresh_token: _builtins.str
-    """Takes the place of the one that was sent."""
+    """Takes the place of the one that was sent. Empty where a cookie holds it."""
     session: _builtins.str
     """`me/sessions/{session}`."""
     @_builtins.property

@@ -118,9 +118,9 @@ class AuthServiceServicer:
 
     def SignIn(self, request, context):
         """Starts a session. Whatever does not fit, the error is the same. After several failures the next attempt has to
-        wait (RetryInfo says how long); nobody is ever locked out.
+        wait (RetryInfo says how long); nobody is ever locked out. With `cookie` a browser gets the tokens as cookies.
 
-        Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, OVERLOADED, RATE_LIMITED.
+        Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, CSRF_REFUSED, OVERLOADED, RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,18 +129,18 @@ class AuthServiceServicer:
     def Refresh(self, request, context):
         """Exchanges a refresh token for the next one. For about 30 seconds, and until its successor is used, a token may be
         sent again (two tabs at once, a lost answer) and gives the same successor. After that it counts as stolen: the
-        session ends.
+        session ends. With `cookie` the token comes from the browser's cookie, and its successor goes there.
 
-        Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, RATE_LIMITED.
+        Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, CSRF_REFUSED, RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SignOut(self, request, context):
-        """Ends the session that the call came with.
+        """Ends the session that the call came with, and takes its cookies away from a browser.
 
-        Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
+        Errors: SESSION_REQUIRED, CSRF_REFUSED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,21 +53,21 @@ class AuthServiceStub:
     """
     SignIn: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SignInRequest, _auth_service_pb2.SignInResponse]
     """Starts a session. Whatever does not fit, the error is the same. After several failures the next attempt has to
-    wait (RetryInfo says how long); nobody is ever locked out.
+    wait (RetryInfo says how long); nobody is ever locked out. With `cookie` a browser gets the tokens as cookies.
 
-    Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, OVERLOADED, RATE_LIMITED.
+    Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, CSRF_REFUSED, OVERLOADED, RATE_LIMITED.
     """
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshRequest, _auth_service_pb2.RefreshResponse]
     """Exchanges a refresh token for the next one. For about 30 seconds, and until its successor is used, a token may be
     sent again (two tabs at once, a lost answer) and gives the same successor. After that it counts as stolen: the
-    session ends.
+    session ends. With `cookie` the token comes from the browser's cookie, and its successor goes there.
 
-    Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, RATE_LIMITED.
+    Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, CSRF_REFUSED, RATE_LIMITED.
     """
     SignOut: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.SignOutRequest, _auth_service_pb2.SignOutResponse]
-    """Ends the session that the call came with.
+    """Ends the session that the call came with, and takes its cookies away from a browser.
 
-    Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
+    Errors: SESSION_REQUIRED, CSRF_REFUSED, REQUEST_ID_REUSED.
     """
     StartPasswordReset: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.StartPasswordResetRequest, _auth_service_pb2.StartPasswordResetResponse]
     """Mails a link to set a new password. The same answer, in the same time, for every address.
@@ -110,21 +110,21 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     SignIn: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SignInRequest, _auth_service_pb2.SignInResponse]  # type: ignore[assignment]
     """Starts a session. Whatever does not fit, the error is the same. After several failures the next attempt has to
-    wait (RetryInfo says how long); nobody is ever locked out.
+    wait (RetryInfo says how long); nobody is ever locked out. With `cookie` a browser gets the tokens as cookies.
 
-    Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, OVERLOADED, RATE_LIMITED.
+    Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, CSRF_REFUSED, OVERLOADED, RATE_LIMITED.
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshRequest, _auth_service_pb2.RefreshResponse]  # type: ignore[assignment]
     """Exchanges a refresh token for the next one. For about 30 seconds, and until its successor is used, a token may be
     sent again (two tabs at once, a lost answer) and gives the same successor. After that it counts as stolen: the
-    session ends.
+    session ends. With `cookie` the token comes from the browser's cookie, and its successor goes there.
 
-    Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, RATE_LIMITED.
+    Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, CSRF_REFUSED, RATE_LIMITED.
     """
     SignOut: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SignOutRequest, _auth_service_pb2.SignOutResponse]  # type: ignore[assignment]
-    """Ends the session that the call came with.
+    """Ends the session that the call came with, and takes its cookies away from a browser.
 
-    Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
+    Errors: SESSION_REQUIRED, CSRF_REFUSED, REQUEST_ID_REUSED.
     """
     StartPasswordReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StartPasswordResetRequest, _auth_service_pb2.StartPasswordResetResponse]  # type: ignore[assignment]
     """Mails a link to set a new password. The same answer, in the same time, for every address.
@@ -184,9 +184,9 @@ class AuthServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.SignInResponse, _abc.Awaitable[_auth_service_pb2.SignInResponse]]:
         """Starts a session. Whatever does not fit, the error is the same. After several failures the next attempt has to
-        wait (RetryInfo says how long); nobody is ever locked out.
+        wait (RetryInfo says how long); nobody is ever locked out. With `cookie` a browser gets the tokens as cookies.
 
-        Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, OVERLOADED, RATE_LIMITED.
+        Errors: FIELDS_INVALID, CREDENTIALS_INVALID, SIGN_IN_THROTTLED, CSRF_REFUSED, OVERLOADED, RATE_LIMITED.
         """
 
     def Refresh(
@@ -196,9 +196,9 @@ class AuthServiceServicer:
     ) -> _typing.Union[_auth_service_pb2.RefreshResponse, _abc.Awaitable[_auth_service_pb2.RefreshResponse]]:
         """Exchanges a refresh token for the next one. For about 30 seconds, and until its successor is used, a token may be
         sent again (two tabs at once, a lost answer) and gives the same successor. After that it counts as stolen: the
-        session ends.
+        session ends. With `cookie` the token comes from the browser's cookie, and its successor goes there.
 
-        Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, RATE_LIMITED.
+        Errors: FIELDS_INVALID, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED, CSRF_REFUSED, RATE_LIMITED.
         """
 
     def SignOut(
@@ -206,9 +206,9 @@ class AuthServiceServicer:
         request: _auth_service_pb2.SignOutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.SignOutResponse, _abc.Awaitable[_auth_service_pb2.SignOutResponse]]:
-        """Ends the session that the call came with.
+        """Ends the session that the call came with, and takes its cookies away from a browser.
 
-        Errors: SESSION_REQUIRED, REQUEST_ID_REUSED.
+        Errors: SESSION_REQUIRED, CSRF_REFUSED, REQUEST_ID_REUSED.
         """
 
     def StartPasswordReset(

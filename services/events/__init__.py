@@ -1,0 +1,1 @@
+"""The event log as its readers see it, durable jobs, and webhooks."""

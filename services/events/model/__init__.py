@@ -1,0 +1,1 @@
+"""What the events domain is about, without I/O."""

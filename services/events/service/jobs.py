@@ -1,0 +1,136 @@
+"""Use cases of JobService."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from plinth.events.v1 import events_pb2
+from services.events.errors import JobStateConflict
+from services.events.model.jobs import ShownState, job_name
+from services.events.service.units import EventsUnitOfWork, EventsUnits
+from services.kernel.clock import Clock
+from services.kernel.errors import FieldsInvalid, FieldViolation, ResourceNotFound
+from services.kernel.jobs import Job, JobState
+from services.kernel.jobs.repository import JobFilter
+from services.kernel.names import WORKSPACE
+from services.kernel.paging import Pager
+from services.kernel.wire import timestamp
+
+_REQUEUED_AT_ONCE = 10_000
+
+
+class JobService:
+    """The durable work of a workspace."""
+
+    def __init__(self, units: EventsUnits, clock: Clock, pager: Pager) -> None:
+        self._units = units
+        self._clock = clock
+        self._pager = pager
+
+    def list_jobs(
+        self, workspace_id: UUID, wanted: JobFilter, page_size: int, page_token: str, *, method: str = "ListJobs"
+    ) -> tuple[list[Job], str]:
+        """A page of jobs, newest first, and the token of the next. Raises PageTokenInvalid."""
+        query = (method, str(workspace_id), ",".join(sorted(wanted.states)), wanted.queue, wanted.kind)
+        page = self._pager.page(page_token, page_size, *query)
+        with self._units() as uow:
+            found = uow.repo.jobs.list_newest(workspace_id, wanted, page.after_id(), page.count)
+        return self._pager.cut(page, found, lambda job: (job.id,))
+
+    def list_dead(
+        self, workspace_id: UUID, wanted: JobFilter, page_size: int, page_token: str
+    ) -> tuple[list[Job], str]:
+        """The same of the jobs that were given up; the filter's states do not matter."""
+        dead = JobFilter(ShownState.DEAD.states, wanted.queue, wanted.kind)
+        return self.list_jobs(workspace_id, dead, page_size, page_token, method="ListDeadJobs")
+
+    def get(self, workspace_id: UUID, job_id: UUID) -> Job:
+        """A job. Raises ResourceNotFound."""
+        with self._units() as uow:
+            return _shown(uow, workspace_id, job_id)
+
+    def requeue(self, workspace_id: UUID, job_id: UUID) -> Job:
+        """A dead or cancelled job, queued again. Raises ResourceNotFound, JobStateConflict or JobUniqueKeyTaken."""
+        with self._units() as uow:
+            job = _locked(uow, workspace_id, job_id)
+            if job.state.queued:
+                uow.commit()
+                return job
+            if job.state not in (JobState.DEAD, JobState.CANCELLED):
+                raise _conflict(job)
+            name = job_name(workspace_id, job_id)
+            uow.repo.jobs.requeue(job, self._clock.now())
+            uow.emit(name, events_pb2.JobRequeued(job=name, kind=job.kind))
+            after = _shown(uow, workspace_id, job_id)
+            uow.commit()
+        return after
+
+    def requeue_many(
+        self, workspace_id: UUID, named: Sequence[tuple[UUID, UUID]], since: datetime | None
+    ) -> tuple[int, bool]:
+        """Put dead jobs back: those named, those that died since, or, given both, those named that died since.
+
+        `named` are pairs of a workspace and a job. How many, and whether there may be more. Raises FieldsInvalid where
+        neither is given, and ResourceNotFound for another workspace's job.
+        """
+        if not named and since is None:
+            raise FieldsInvalid(FieldViolation("names", "must list jobs, unless since is given"))
+        for owner_id, job_id in named:
+            if owner_id != workspace_id:
+                raise ResourceNotFound(job_name(owner_id, job_id))
+        job_ids = [job_id for _, job_id in named]
+        with self._units() as uow:
+            count = uow.repo.jobs.requeue_dead(
+                workspace_id, self._clock.now(), job_ids=job_ids or None, since=since, count=_REQUEUED_AT_ONCE
+            )
+            if count:
+                event = events_pb2.JobsRequeued(count=count, since=timestamp(since))
+                uow.emit(WORKSPACE.format(workspace=workspace_id), event)
+            uow.commit()
+        return count, count == _REQUEUED_AT_ONCE
+
+    def discard(self, workspace_id: UUID, job_id: UUID) -> Job:
+        """A dead job, off the list. Raises ResourceNotFound or JobStateConflict."""
+        with self._units() as uow:
+            job = _locked(uow, workspace_id, job_id)
+            if job.state is not JobState.DISCARDED:
+                if job.state is not JobState.DEAD:
+                    raise _conflict(job)
+                uow.repo.jobs.discard(workspace_id, job_id, self._clock.now())
+                name = job_name(workspace_id, job_id)
+                uow.emit(name, events_pb2.JobDiscarded(job=name, kind=job.kind))
+            after = _shown(uow, workspace_id, job_id)
+            uow.commit()
+        return after
+
+    def cancel(self, workspace_id: UUID, job_id: UUID) -> Job:
+        """A job that ends, or is asked to stop. Raises ResourceNotFound or JobStateConflict."""
+        with self._units() as uow:
+            job = _locked(uow, workspace_id, job_id)
+            after = job
+            if not (job.state is JobState.CANCELLED or job.cancel_requested):
+                if not job.state.live:
+                    raise _conflict(job)
+                after = uow.repo.jobs.cancel(workspace_id, job_id, self._clock.now()) or job
+                name = job_name(workspace_id, job_id)
+                uow.emit(name, events_pb2.JobCancelled(job=name, kind=job.kind))
+            uow.commit()
+        return after
+
+
+def _shown(uow: EventsUnitOfWork, workspace_id: UUID, job_id: UUID) -> Job:
+    job = uow.repo.jobs.get(workspace_id, job_id)
+    if job is None:
+        raise ResourceNotFound(job_name(workspace_id, job_id))
+    return job
+
+
+def _locked(uow: EventsUnitOfWork, workspace_id: UUID, job_id: UUID) -> Job:
+    job = uow.repo.jobs.lock(workspace_id, job_id)
+    if job is None:
+        raise ResourceNotFound(job_name(workspace_id, job_id))
+    return job
+
+
+def _conflict(job: Job) -> JobStateConflict:
+    return JobStateConflict(job_name(job.workspace_id, job.id), ShownState.of(job.state))

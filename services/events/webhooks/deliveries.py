@@ -1,0 +1,161 @@
+"""Makes deliveries, and opens them again: each row with the job that sends it, in one commit."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from plinth.events.v1 import events_pb2
+from services.events.errors import DeliveryPayloadExpired
+from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.endpoints import WebhookEndpoint
+from services.events.model.names import DELIVERY
+from services.events.repository import EventsRepositories
+from services.events.webhooks import jobs
+from services.kernel.clock import Clock
+from services.kernel.cloudevents import encode_json, json_form
+from services.kernel.events import Event
+from services.kernel.ids import new_id
+from services.kernel.outbox import event_type
+from services.kernel.unit_of_work import UnitOfWork
+
+_TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
+# So many deliveries that waited are sent at once; a job sends the rest.
+_RELEASED_AT_ONCE = 500
+_ENDED = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
+
+
+class Deliveries:
+    """Works inside of its caller's unit of work, which must have locked the endpoint."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def fan_out(self, uow: UnitOfWork[EventsRepositories], event: Event, endpoints: Sequence[WebhookEndpoint]) -> int:
+        """Deliver an event that has just happened to each endpoint; how many had it not yet. Locks nothing."""
+        now, body = self._clock.now(), _body(event)
+        return self._put(
+            uow, [_delivery(endpoint, event, DeliveryTrigger.EVENT, body, now) for endpoint in endpoints], ()
+        )
+
+    def redeliver(
+        self,
+        uow: UnitOfWork[EventsRepositories],
+        endpoint: WebhookEndpoint,
+        events: Sequence[Event],
+        *,
+        trigger: DeliveryTrigger,
+        missed_only: bool,
+    ) -> int:
+        """Deliver events of the past once more, each in a new round; how many.
+
+        Those on their way already stay so, and with `missed_only` those that arrived.
+        """
+        now = self._clock.now()
+        reopening = _ENDED if missed_only else _ENDED | {DeliveryState.DELIVERED}
+        return self._put(uow, [_delivery(endpoint, event, trigger, _body(event), now) for event in events], reopening)
+
+    def test(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint) -> Delivery:
+        """An event of type `plinth.events.webhook_endpoint.tested.v1`, sent once and before all others."""
+        delivery = self._tested(uow, endpoint)
+        uow.enqueue(jobs.deliver(delivery))
+        return delivery
+
+    def probe(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint) -> Delivery:
+        """What to probe an endpoint with: the delivery that has waited longest, locked, or else a test event."""
+        waiting = uow.repo.deliveries.lock_oldest_waiting(endpoint.workspace_id, endpoint.endpoint_id)
+        if waiting is not None:
+            return waiting
+        delivery = self._tested(uow, endpoint).parked()
+        uow.repo.deliveries.save(delivery)
+        return delivery
+
+    def retry(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint, delivery: Delivery) -> Delivery:
+        """The delivery, due now in a new round, whatever became of it. Raises DeliveryPayloadExpired."""
+        current = uow.repo.deliveries.lock(endpoint.workspace_id, endpoint.endpoint_id, delivery.delivery_id)
+        if current is None or current.payload is None:
+            raise DeliveryPayloadExpired(delivery.name)
+        reopened = current.reopened(self._clock.now())
+        uow.repo.deliveries.save(reopened)
+        uow.enqueue(jobs.deliver(reopened))
+        return reopened
+
+    def endpoint_changed(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint) -> None:
+        """After its health was changed: cancel what a disabled endpoint is not sent, or send what waited for it."""
+        if endpoint.health.disabled:
+            uow.repo.deliveries.cancel_open(
+                endpoint.workspace_id, endpoint.endpoint_id, self._clock.now(), "The endpoint was disabled."
+            )
+        elif endpoint.health.sends:
+            released = uow.repo.deliveries.release(
+                endpoint.workspace_id, endpoint.endpoint_id, self._clock.now(), _RELEASED_AT_ONCE
+            )
+            uow.enqueue_all([jobs.deliver(delivery) for delivery in released])
+            if len(released) == _RELEASED_AT_ONCE:
+                uow.enqueue(jobs.release(endpoint))
+
+    def _put(
+        self,
+        uow: UnitOfWork[EventsRepositories],
+        deliveries: Sequence[Delivery],
+        reopening: Collection[DeliveryState],
+    ) -> int:
+        put = [uow.repo.deliveries.put(delivery, reopening) for delivery in deliveries]
+        made = [delivery for delivery in put if delivery is not None]
+        uow.enqueue_all([jobs.deliver(delivery) for delivery in made])
+        return len(made)
+
+    def _tested(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint) -> Delivery:
+        now, delivery_id = self._clock.now(), new_id()
+        name = DELIVERY.format(
+            workspace=endpoint.workspace_id, webhook_endpoint=endpoint.endpoint_id, delivery=delivery_id
+        )
+        message = events_pb2.WebhookEndpointTested(webhook_endpoint=endpoint.name, delivery=name)
+        event = Event(
+            position=0,
+            id=new_id(),
+            workspace_id=endpoint.workspace_id,
+            type=_TESTED,
+            source="//plinth/events",
+            subject=endpoint.name,
+            time=now,
+            data_schema=message.DESCRIPTOR.full_name,
+            data=message.SerializeToString(),
+            actor="",
+            traceparent="",
+        )
+        delivery = _delivery(endpoint, event, DeliveryTrigger.TEST, _body(event), now, delivery_id)
+        uow.repo.deliveries.put(delivery)
+        return delivery
+
+
+def _body(event: Event) -> bytes:
+    """What is signed and sent: the event as application/cloudevents+json, in structured mode."""
+    return encode_json(json_form(event))
+
+
+def _delivery(
+    endpoint: WebhookEndpoint,
+    event: Event,
+    trigger: DeliveryTrigger,
+    body: bytes,
+    now: datetime,
+    delivery_id: UUID | None = None,
+) -> Delivery:
+    return Delivery(
+        workspace_id=endpoint.workspace_id,
+        endpoint_id=endpoint.endpoint_id,
+        delivery_id=delivery_id or new_id(),
+        event_id=event.id,
+        event_type=event.type,
+        trigger=trigger,
+        state=DeliveryState.PENDING,
+        attempt_count=0,
+        round=1,
+        round_attempts=0,
+        next_attempt_time=now,
+        reserved_time=None,
+        payload=body,
+        last_error="",
+        create_time=now,
+        end_time=None,
+    )

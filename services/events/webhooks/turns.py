@@ -1,0 +1,116 @@
+"""What becomes of a delivery and its endpoint, before an attempt and after it: decisions without I/O."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.endpoints import WebhookEndpoint
+from services.events.webhooks.model.attempts import Exchange, Failure
+from services.events.webhooks.model.rate import reserve
+from services.events.webhooks.model.schedule import retry_delay
+
+_NO_WAIT = timedelta(0)
+# With these a receiver asks for fewer calls altogether (Standard Webhooks, "Delivery success and failure").
+_THROTTLING = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Both as they are then, and whether the delivery `goes` out now; if it has to, how long it is to wait first."""
+
+    endpoint: WebhookEndpoint
+    delivery: Delivery
+    goes: bool = False
+    wait: timedelta = _NO_WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """Both as an attempt left them; `retry_time` is when the delivery is due again, None: not of itself."""
+
+    endpoint: WebhookEndpoint
+    delivery: Delivery
+    retry_time: datetime | None = None
+
+
+def take_turn(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> Turn:
+    """Whether a delivery may go out: at its time, at its endpoint's pace, and while its endpoint is well.
+
+    A test goes out at once, to any endpoint that is not disabled.
+    """
+    if delivery.state is not DeliveryState.PENDING:
+        return Turn(endpoint, delivery)
+    if endpoint.health.disabled:
+        return Turn(endpoint, delivery.ended(DeliveryState.CANCELLED, now))
+    if delivery.trigger is DeliveryTrigger.TEST:
+        return Turn(endpoint, delivery, goes=True)
+    if not endpoint.health.sends:
+        return Turn(endpoint, delivery.parked())
+    if delivery.reserved_time is not None:
+        wait = delivery.reserved_time - now
+        return Turn(endpoint, delivery, goes=wait <= _NO_WAIT, wait=max(wait, _NO_WAIT))
+    if delivery.next_attempt_time is not None and delivery.next_attempt_time > now:
+        return Turn(endpoint, delivery, wait=delivery.next_attempt_time - now)
+    slot = reserve(endpoint.next_send_time, endpoint.max_per_second, now)
+    paced = replace(endpoint, next_send_time=slot.next_time)
+    if slot.at <= now:
+        return Turn(paced, delivery, goes=True)
+    return Turn(paced, delivery.reserved(slot.at), wait=slot.at - now)
+
+
+def conclude(
+    endpoint: WebhookEndpoint,
+    delivery: Delivery,
+    exchange: Exchange,
+    *,
+    round_number: int,
+    probe: bool,
+    now: datetime,
+    chance: float,
+) -> Conclusion:
+    """What an attempt that was begun in a round means for its delivery and endpoint, as they are by now.
+
+    `chance` is a random number of [0, 1). Another round may have begun meanwhile: that one's attempts are its own.
+    """
+    current = delivery.round == round_number
+    counted = delivery.attempted(exchange.error) if current else delivery.attempted_before()
+    if exchange.failure is None:
+        well = replace(endpoint, health=endpoint.health.after_success(), last_success_time=now)
+        return Conclusion(well, counted.ended(DeliveryState.DELIVERED, now) if current else counted)
+
+    delay = _delay(counted, exchange, chance) if current else None
+    if exchange.failure is Failure.GONE:
+        health = endpoint.health.after_gone(now)
+    else:
+        given_up = current and delay is None and not probe and delivery.trigger is not DeliveryTrigger.TEST
+        health = endpoint.health.after_failure(now, chance, probe=probe, given_up=given_up)
+    ill = replace(
+        endpoint,
+        health=health,
+        last_failure_time=now,
+        next_send_time=_throttled(endpoint.next_send_time, exchange, now),
+    )
+    if not current or not delivery.state.open:
+        return Conclusion(ill, counted)
+    if health.disabled:
+        return Conclusion(ill, counted.ended(DeliveryState.FAILED, now))
+    if probe:
+        return Conclusion(ill, counted)
+    if delay is None:
+        return Conclusion(ill, counted.ended(DeliveryState.FAILED, now))
+    if not health.sends:
+        return Conclusion(ill, counted.parked())
+    return Conclusion(ill, counted.due(now + delay), now + delay)
+
+
+def _delay(counted: Delivery, exchange: Exchange, chance: float) -> timedelta | None:
+    """How long until the next attempt; None: there is none. A test is sent once."""
+    if counted.trigger is DeliveryTrigger.TEST or exchange.failure is Failure.GONE:
+        return None
+    return retry_delay(counted.round_attempts, exchange.retry_after, chance)
+
+
+def _throttled(next_send_time: datetime | None, exchange: Exchange, now: datetime) -> datetime | None:
+    if exchange.status not in _THROTTLING or exchange.retry_after is None:
+        return next_send_time
+    return max(next_send_time or now, now + exchange.retry_after)

@@ -1,0 +1,1 @@
+"""Projects and tasks, the workflows that they move through, approvals, and activity: the domain `projects`."""

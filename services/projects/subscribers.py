@@ -1,0 +1,72 @@
+"""What projects does about events, its own and those of others, and its jobs."""
+
+from datetime import UTC
+from uuid import UUID
+
+from plinth.projects.v1 import events_pb2
+from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
+from services.kernel.events import Event
+from services.kernel.jobs import Attempt, JobHandler, NewJob, RetryableError
+from services.kernel.outbox import event_type
+from services.kernel.subscriptions import Subscription
+from services.projects.convert.activity import EVENT_TYPES, activity_of
+from services.projects.convert.approvals import approval_in
+from services.projects.model.approvals import OPEN_FOR
+from services.projects.repository import ProjectsRepositories
+from services.projects.service import ProjectsServices
+from services.projects.service.units import ProjectsUnitOfWork
+
+QUEUE = "projects"
+EXPIRE_APPROVAL = "projects.expire_approval"
+
+_PROJECT_PURGED = event_type(events_pb2.ProjectPurged.DESCRIPTOR)
+_APPROVAL_REQUESTED = event_type(events_pb2.ApprovalRequested.DESCRIPTOR)
+_WORKSPACE_PURGED = event_type(tenancy_pb2.WorkspacePurged.DESCRIPTOR)
+
+
+def subscriptions(services: ProjectsServices) -> list[Subscription[ProjectsRepositories]]:
+    """What is done about which events."""
+
+    def record(uow: ProjectsUnitOfWork, event: Event) -> None:
+        done = activity_of(event)
+        if event.type == _PROJECT_PURGED and done.project_id is not None:
+            services.activity.forget_project(uow, done.workspace_id, done.project_id)
+        services.activity.record(uow, done)
+
+    def set_expiry(uow: ProjectsUnitOfWork, event: Event) -> None:
+        uow.enqueue(
+            NewJob(
+                QUEUE,
+                EXPIRE_APPROVAL,
+                run_at=event.time + OPEN_FOR,
+                unique_key=event.subject,
+                subject=event.subject,
+            )
+        )
+
+    def forget(uow: ProjectsUnitOfWork, event: Event) -> None:
+        services.housekeeping.forget_workspace(uow, _workspace_of(event))
+
+    return [
+        Subscription("projects.activity", EVENT_TYPES, record, services.units),
+        Subscription("projects.approval_expiry", frozenset({_APPROVAL_REQUESTED}), set_expiry, services.units),
+        Subscription("projects.workspaces", frozenset({_WORKSPACE_PURGED}), forget, services.units),
+    ]
+
+
+def job_handlers(services: ProjectsServices) -> list[JobHandler]:
+    """Who does the jobs of projects."""
+
+    def expire(attempt: Attempt) -> None:
+        approval = services.approvals.expire(*approval_in(attempt.subject))
+        if approval is not None and approval.pending:
+            # The clock of this worker is behind that of the process which the move was asked of.
+            raise RetryableError(f"it can be decided until {approval.expire_time.astimezone(UTC).isoformat()}")
+
+    return [JobHandler(EXPIRE_APPROVAL, QUEUE, expire)]
+
+
+def _workspace_of(event: Event) -> UUID:
+    if event.workspace_id is None:
+        raise ValueError(f"{event.type} belongs to a workspace")
+    return event.workspace_id

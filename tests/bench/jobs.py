@@ -1,0 +1,161 @@
+"""Durable jobs against other queues for Python, on the same PostgreSQL: `python -m tests.bench.jobs` runs this alone.
+
+The peers are installed into a virtual environment of their own under .build/bench, by this program only.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from services.kernel.migrations import migrate
+from services.mesh.children import own_environment
+from services.mesh.postgres import EmbeddedPostgres
+from services.mesh.supervisor import APP_LOGIN
+from tests.bench import job_peers, job_worker
+from tests.bench.cores import Cores, choose_cores, running_on
+from tests.bench.h2load import BenchError
+from tests.bench.report import Aim, print_aims
+
+_PEERS = Path(__file__).resolve().parents[2] / ".build" / "bench" / "peers"
+_ROUNDS = 3
+_SECONDS = 300
+_PEER_CASES = {
+    "pgqueuer, batches of 10": ("pgqueuer", 10_000, 10),
+    "pgqueuer, batches of 100": ("pgqueuer", 20_000, 100),
+    "procrastinate": ("procrastinate", 2_000, 0),
+}
+_PEER_DATABASE = "peers"
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Figures of one case, round by round."""
+
+    rates: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """The median."""
+        return statistics.median(self.rates)
+
+    def times(self, other: "Rounds") -> float:
+        """The median of the rounds' own ratios."""
+        return statistics.median(mine / theirs for mine, theirs in zip(self.rates, other.rates, strict=True))
+
+
+def measure(console: Console, owner_url: str, app_url: str, cores: Cores) -> list[Aim]:
+    """All of it, on a migrated database; the figures beside their aims. Raises BenchError."""
+    python = _install(console)
+    peers_url = _peers_database(owner_url)
+    console.print(f"\nNo-op jobs on one core: {_ROUNDS} rounds, medians …", highlight=False)
+    ours: dict[str, Rounds] = {name: Rounds() for name in ("drained", "enqueued", "enqueued_single")}
+    theirs = {name: Rounds() for name in _PEER_CASES}
+    for _ in range(_ROUNDS):
+        for name, figure in _ours(app_url, "drain", cores).items():
+            ours[name].rates.append(figure)
+        _empty(owner_url)
+        for name, (peer, jobs, batch) in _PEER_CASES.items():
+            argv = [str(python), job_peers.__file__, peer, peers_url, str(jobs), str(batch)]
+            theirs[name].rates.append(float(_run(argv, cores)))
+    held = _ours(app_url, "held", cores)
+    _empty(owner_url)
+    queries = _ours(app_url, "idle", cores)["queries"]
+    table = Table("case", "jobs/s", "rounds")
+    for name, case in {"Plinth": ours["drained"], **theirs}.items():
+        table.add_row(name, f"{case.rate:,.0f}", "  ".join(f"{rate:,.0f}" for rate in case.rates))
+    console.print(table)
+    drained = ours["drained"]
+    return [
+        Aim("no-op jobs, against procrastinate", drained.times(theirs["procrastinate"]), 10, "×"),
+        Aim("… pgqueuer at its benchmark's settings", drained.times(theirs["pgqueuer, batches of 10"]), 1, "×"),
+        Aim("… pgqueuer with batches of 100", drained.times(theirs["pgqueuer, batches of 100"]), 1, "×"),
+        Aim("no-op jobs of one worker core", drained.rate, 16_300, "jobs/s"),
+        Aim("enqueued, a thousand a commit", ours["enqueued"].rate, 50_000, "jobs/s"),
+        Aim("enqueued, one a commit", ours["enqueued_single"].rate, 3_000, "jobs/s"),
+        Aim(
+            f"no-op jobs past {job_worker.DEAD_ROWS:,} dead rows, of those without",
+            100 * held["held"] / held["free"],
+            70,
+            "%",
+        ),
+        Aim("an idle worker", queries, 1, "queries/s", at_least=False),
+    ]
+
+
+def _ours(url: str, what: str, cores: Cores) -> dict[str, float]:
+    figures: dict[str, float] = json.loads(_run([sys.executable, "-m", job_worker.__name__, url, what], cores))
+    return figures
+
+
+def _run(argv: Sequence[str], cores: Cores) -> str:
+    with running_on(cores.server):
+        try:
+            done = subprocess.run(
+                argv, check=True, capture_output=True, text=True, timeout=_SECONDS, env=own_environment()
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"{error}\n{error.stderr!r}") from None
+    return done.stdout
+
+
+def _install(console: Console) -> Path:
+    python = _PEERS / "bin" / "python"
+    wanted, installed = "\n".join(job_peers.PINNED), _PEERS / "installed"
+    if not installed.exists() or installed.read_text() != wanted:
+        console.print("Installing the peers of the job queue …", highlight=False)
+        venv.create(_PEERS, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *job_peers.PINNED]
+        try:
+            subprocess.run(pip, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            raise BenchError(f"the peers cannot be installed: {error.stderr}") from None
+        installed.write_text(wanted)
+    return python
+
+
+def _peers_database(owner_url: str) -> str:
+    """A database beside ours, on the same server."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute(f"create database {_PEER_DATABASE}")
+    return urlsplit(owner_url)._replace(path=f"/{_PEER_DATABASE}").geturl()
+
+
+def _empty(owner_url: str) -> None:
+    """What was enqueued to be counted only goes, so that nobody's round has more to carry than the first."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("truncate jobs.jobs")
+
+
+def main() -> int:
+    """Only this. The exit code."""
+    console, cores = Console(), choose_cores()
+    with tempfile.TemporaryDirectory(prefix="plinth-bench-jobs-") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        postgres = EmbeddedPostgres(folder / "postgres", database="plinth")
+        with running_on(cores.load):
+            postgres.start()
+        try:
+            migrate(postgres.url())
+            print_aims(console, measure(console, postgres.url(), postgres.url(APP_LOGIN), cores))
+        except BenchError as error:
+            console.print(f"[red]{type(error).__name__}[/]: {error}", markup=True, highlight=False)
+            return 1
+        finally:
+            postgres.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
