@@ -19,8 +19,8 @@ class MeshOptions:
     and `migrate_database_url` (the owner's) name a server that runs elsewhere; empty, PostgreSQL is embedded in
     `<data_dir>/postgres`, and `fast` gives up its durability, for tests. `domains` has an entry for each server
     process: the domains it serves, none for all. `env` is set in the children beside our own environment. `cli` is
-    what starts the roles `serve`, `streams` and `worker`. `follow_logs` shows the lines of the children's logs on the
-    report.
+    what starts the roles `serve`, `streams` and `worker`; without `worker`, workers run elsewhere. `follow_logs` shows
+    the lines of the children's logs on the report.
     """
 
     data_dir: Path
@@ -37,6 +37,7 @@ class MeshOptions:
     tls: Tls | None = None
     cors_origins: Sequence[str] = ()
     concurrency: int = 2
+    worker: bool = True
     drain_seconds: float = 10.0
     start_seconds: float = 30.0
     follow_logs: bool = False

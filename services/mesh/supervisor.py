@@ -238,8 +238,9 @@ class Mesh:
             domains = ("--domains", ",".join(group)) if group else ()
             self._servers.append(self._role(name, "serve", address, domains, self._login(group)))
         self._streams = self._role("streams", "streams", self._streams_address, (), self.database_url)
-        self._worker = self._role("worker", "worker", self._worker_address, (), self.database_url)
-        children = [*self._servers, self._streams, self._worker]
+        if options.worker:
+            self._worker = self._role("worker", "worker", self._worker_address, (), self.database_url)
+        children = [child for child in (*self._servers, self._streams, self._worker) if child is not None]
         for child in children:
             child.start()
         wait_until_ready(children, deadline, self._tell_up)

@@ -51,6 +51,8 @@ def domains_apart(app_url: str, owner_url: str, environment: dict[str, str]) -> 
         migrate_database_url=owner_url,
         domains=[(domain,) for domain in ALL_DOMAINS],
         env=environment,
+        # Nothing is to change by itself while a test compares what was with what is.
+        worker=False,
     )
     with mesh:
         yield mesh
