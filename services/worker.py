@@ -16,7 +16,9 @@ from services.gauges import EventLogLag
 from services.introspection import Introspection
 from services.kernel.config import Settings
 from services.kernel.event_log import LogTail, PostgresEventLog
+from services.kernel.jobs import Attempt, CronJob, JobHandler, repository
 from services.kernel.jobs.cron import Cron
+from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.gauges import QueueGauges
 from services.kernel.jobs.worker import Worker
 from services.kernel.partitions import Partitions
@@ -27,6 +29,7 @@ from services.runtime import Runtime, open_runtime
 from services.serve import bind, server_options, settle_memory, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
+_SWEEP_JOBS = CronJob("jobs.sweep", "*/10 * * * *", "kernel", "jobs.sweep")
 _log = structlog.get_logger("plinth.worker")
 
 
@@ -74,6 +77,17 @@ def work(
         introspection.status.enter_graceful_shutdown()
 
 
+def sweeper(runtime: Runtime) -> JobHandler:
+    """Deletes jobs that ended and are kept no longer."""
+
+    def run(_: Attempt) -> None:
+        with runtime.database.transaction(SYSTEM) as session:
+            repository.sweep(session, runtime.clock.now())
+            session.commit()
+
+    return JobHandler(_SWEEP_JOBS.kind, _SWEEP_JOBS.queue, run)
+
+
 @contextmanager
 def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterator[None]:
     """All of a worker's work, as long as it is entered; what runs is finished before it is left."""
@@ -89,7 +103,7 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
     )
     jobs = Worker(
         database,
-        [*mesh.job_handlers, *parking.job_handlers()],
+        [*mesh.job_handlers, *parking.job_handlers(), sweeper(runtime)],
         clock=clock,
         queues=queues or None,
         threads=settings.worker_threads,
@@ -112,7 +126,7 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
         tail,
         runner,
         jobs,
-        Cron(database, mesh.cron_jobs, clock),
+        Cron(database, [*mesh.cron_jobs, _SWEEP_JOBS], clock),
     ]
     with ExitStack() as stack:
         stack.callback(source.close)

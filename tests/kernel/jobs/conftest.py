@@ -1,14 +1,15 @@
 """A queue of the test's own, and hands that do to its rows what a worker does."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from services.kernel.caller import Caller
-from services.kernel.clock import Clock, FrozenClock
+from services.kernel.caller import Caller, current_caller
+from services.kernel.clock import Clock, FrozenClock, SystemClock
 from services.kernel.db import Database, Scope
 from services.kernel.ids import new_id
 from services.kernel.jobs import (
@@ -150,3 +151,36 @@ def workers(database: Database) -> Iterator[Workers]:
     yield make
     for worker in started:
         worker.stop(0.0)
+
+
+@pytest.fixture
+def live(database: Database) -> Bench:
+    """A queue of the test's own, where time goes on."""
+    return Bench(database, SystemClock())
+
+
+class Seen:
+    """What handlers were given."""
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.callers: list[Caller] = []
+
+    def __call__(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        self.callers.append(current_caller())
+
+
+def outcomes(worker: Worker) -> Counter[str]:
+    """How attempts ended, as Prometheus is told."""
+    counted: Counter[str] = Counter()
+    for metric in worker.report.collect():
+        for sample in metric.samples:
+            if sample.name == "plinth_job_attempts_total":
+                counted[sample.labels["outcome"]] += int(sample.value)
+    return counted
+
+
+def state_of(live: Bench, job: UUID) -> JobState | None:
+    found = live.get(job)
+    return found.state if found is not None else None

@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.kernel.clock import SystemClock
 from services.kernel.db import Database
 from services.kernel.errors import PlinthError
 from services.kernel.jobs import Attempt, DeadReason, JobHandler, JobState, gate
@@ -23,11 +22,6 @@ from tests.kernel.jobs.conftest import Bench, Workers
 from tests.mesh.waiting import until
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def live(database: Database) -> Bench:
-    return Bench(database, SystemClock())
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry, generate_latest
 
 from services.kernel import db
-from services.kernel.caller import Caller, current_caller
-from services.kernel.clock import SystemClock
+from services.kernel.caller import Caller
 from services.kernel.config import Settings
 from services.kernel.db import Database, Session
 from services.kernel.ids import new_id
@@ -24,7 +23,6 @@ from services.kernel.jobs import (
     Backoff,
     JobHandler,
     JobState,
-    LeaseLost,
     PermanentError,
     QueueGauges,
     RetryableError,
@@ -37,29 +35,11 @@ from services.kernel.jobs.queues import Queue
 from services.kernel.telemetry import LineWriter, tracer_provider
 from services.kernel.unit_of_work import Units
 from tests.kernel.conftest import Owner
-from tests.kernel.jobs.conftest import Bench, Workers
+from tests.kernel.jobs.conftest import Bench, Seen, Workers, outcomes, state_of
 from tests.mesh.waiting import until
 
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 AT_ONCE = Backoff(most=timedelta())
-
-
-@pytest.fixture
-def live(database: Database) -> Bench:
-    """A queue of the test's own, where time goes on."""
-    return Bench(database, SystemClock())
-
-
-class Seen:
-    """What handlers were given."""
-
-    def __init__(self) -> None:
-        self.attempts: list[Attempt] = []
-        self.callers: list[Caller] = []
-
-    def __call__(self, attempt: Attempt) -> None:
-        self.attempts.append(attempt)
-        self.callers.append(current_caller())
 
 
 class TestRun:
@@ -146,7 +126,7 @@ class TestFailures:
 
         workers(JobHandler("test.job", live.queue, run, backoff=AT_ONCE))
         [job] = live.add(live.new(max_attempts=2))
-        until(lambda: _state(live, job) is JobState.DEAD, "the dead letter")
+        until(lambda: state_of(live, job) is JobState.DEAD, "the dead letter")
         dead = live.get(job)
         assert dead is not None
         assert (dead.attempt, dead.dead_reason) == (2, "attempts_exhausted")
@@ -158,7 +138,7 @@ class TestFailures:
 
         workers(JobHandler("test.job", live.queue, run))
         [job] = live.add(live.new())
-        until(lambda: _state(live, job) is JobState.DEAD, "the dead letter")
+        until(lambda: state_of(live, job) is JobState.DEAD, "the dead letter")
         dead = live.get(job)
         assert dead is not None
         assert (dead.attempt, dead.dead_reason, dead.last_error) == (1, "permanent", "PermanentError: gone")
@@ -170,7 +150,7 @@ class TestFailures:
         workers(JobHandler("test.job", live.queue, run))
         before = live.clock.now()
         [job] = live.add(live.new())
-        until(lambda: _state(live, job) is JobState.SCHEDULED, "its being put off")
+        until(lambda: state_of(live, job) is JobState.SCHEDULED, "its being put off")
         later = live.get(job)
         assert later is not None
         assert later.run_time - before > timedelta(hours=4, minutes=59)
@@ -194,135 +174,6 @@ class TestFailures:
         assert found is not None
         assert found.state.queued
         assert "no handler for test.unknown" in found.last_error
-
-
-class TestCancel:
-    def test_a_running_job_notices(self, live: Bench, workers: Workers) -> None:
-        began = threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            began.set()
-            attempt.wait(60)
-
-        workers(JobHandler("test.job", live.queue, run))
-        [job] = live.add(live.new())
-        assert began.wait(15)
-        with live.manage() as repository:
-            repository.cancel(None, job, live.clock.now())
-        until(lambda: _state(live, job) is JobState.CANCELLED, "its end")
-
-    def test_one_that_waits_in_the_workers_hand_is_not_begun(self, live: Bench, workers: Workers) -> None:
-        go, order = threading.Event(), []
-
-        def run(attempt: Attempt) -> None:
-            order.append(attempt.job_id)
-            assert go.wait(15)
-
-        workers(JobHandler("test.job", live.queue, run, workspace_limit=2), threads=1)
-        first, second = live.add(live.new(), live.new())
-        until(lambda: order, "the first")
-        with live.manage() as repository:
-            repository.cancel(None, second, live.clock.now())
-        go.set()
-        until(lambda: _state(live, second) is JobState.CANCELLED, "its end")
-        assert order == [first]
-
-
-class TestLeases:
-    def test_a_long_job_keeps_its_lease(self, live: Bench, workers: Workers) -> None:
-        lease = timedelta(seconds=1)
-        renewed = threading.Event()
-        firsts: list[float] = []
-
-        def run(attempt: Attempt) -> None:
-            firsts.append(attempt.hold.until)
-            until(lambda: attempt.hold.until > firsts[0] + lease.total_seconds(), "two heartbeats")
-            attempt.check()
-            renewed.set()
-
-        workers(JobHandler("test.job", live.queue, run), lease=lease)
-        [job] = live.add(live.new())
-        assert renewed.wait(15)
-        until(lambda: live.get(job) is None, "the job's end")
-        assert len(firsts) == 1
-
-    def test_an_attempt_that_another_has_overtaken_is_told_and_refused(
-        self, live: Bench, workers: Workers, owner: Owner
-    ) -> None:
-        told, began = threading.Event(), threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            if attempt.number > 1:
-                return
-            began.set()
-            try:
-                attempt.wait(60)
-            except LeaseLost:
-                told.set()
-                raise
-
-        worker = workers(JobHandler("test.job", live.queue, run), lease=timedelta(seconds=1))
-        [job] = live.add(live.new())
-        assert began.wait(15)
-        # As if another had claimed it while this worker was out of reach.
-        owner.execute("update jobs.jobs set fence = fence + 1 where id = %s", [job])
-        assert told.wait(15)
-        until(lambda: live.get(job) is None, "the next attempt's end")
-        until(lambda: _attempts(worker)["refused"] == 1, "the refusal")
-
-    def test_a_handler_that_hangs_loses_its_lease_after_its_time(self, live: Bench, workers: Workers) -> None:
-        numbers: list[int] = []
-        release = threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            numbers.append(attempt.number)
-            if attempt.number == 1:
-                release.wait(30)
-
-        workers(JobHandler("test.job", live.queue, run, timeout=timedelta(seconds=1)), lease=timedelta(seconds=1))
-        [job] = live.add(live.new())
-        until(lambda: live.get(job) is None, "the second attempt's end")
-        release.set()
-        assert numbers == [1, 2]
-
-
-class TestDrain:
-    def test_what_runs_may_end_and_the_rest_is_given_back_uncounted(self, live: Bench, workers: Workers) -> None:
-        go, began = threading.Event(), threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            began.set()
-            assert go.wait(30)
-
-        worker = workers(JobHandler("test.job", live.queue, run), threads=1)
-        first, second = live.add(live.new(), live.new())
-        assert began.wait(15)
-        stopping = threading.Thread(target=worker.stop, args=(30.0,))
-        stopping.start()
-        go.set()
-        stopping.join(30)
-        assert live.get(first) is None
-        left = live.get(second)
-        assert left is None or (left.state.queued and left.attempt == 0)
-
-    def test_what_does_not_end_in_time_is_given_back(self, live: Bench, workers: Workers) -> None:
-        go, began = threading.Event(), threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            if attempt.number == 1 and not began.is_set():
-                began.set()
-                assert go.wait(60)
-
-        worker = workers(JobHandler("test.job", live.queue, run), threads=1)
-        [job] = live.add(live.new())
-        assert began.wait(15)
-        worker.stop(0.0)
-        left = live.get(job)
-        assert left is not None
-        assert (left.state, left.attempt) == (JobState.ARRIVED, 0)
-        workers(JobHandler("test.job", live.queue, run))
-        until(lambda: live.get(job) is None, "another worker's success")
-        go.set()
 
 
 class TestSleep:
@@ -388,8 +239,8 @@ class TestReport:
         worker = workers(JobHandler("test.job", live.queue, run), writer=writer)
         workspace = new_id()
         [job] = live.add(live.new(), workspace_id=workspace)
-        until(lambda: _attempts(worker)["succeeded"] == 1, "both attempts")
-        assert _attempts(worker)["retried"] == 1
+        until(lambda: outcomes(worker)["succeeded"] == 1, "both attempts")
+        assert outcomes(worker)["retried"] == 1
         writer.close()
         first, second = map(orjson.loads, stream.getvalue().splitlines())
         assert (first["outcome"], second["outcome"]) == ("retried", "succeeded")
@@ -418,18 +269,3 @@ def _metrics(collector: Any) -> bytes:
     registry = CollectorRegistry()
     registry.register(collector)
     return generate_latest(registry)
-
-
-def _attempts(worker: Worker) -> Counter[str]:
-    """How attempts ended, as Prometheus is told."""
-    counted: Counter[str] = Counter()
-    for metric in worker.report.collect():
-        for sample in metric.samples:
-            if sample.name == "plinth_job_attempts_total":
-                counted[sample.labels["outcome"]] += int(sample.value)
-    return counted
-
-
-def _state(live: Bench, job: Any) -> JobState | None:
-    found = live.get(job)
-    return found.state if found is not None else None
