@@ -72,40 +72,40 @@ class AccessControl(Stage):
             user_id, workspace_id = self._member(call)
             grant = self._cache.get((workspace_id, user_id), lambda: self._grants.find(workspace_id, user_id))
             call.grant = _effective(call, grant)
-        elif call.identity.api_key is not None:
+        elif call.principal.api_key is not None:
             raise SessionRequired
-        elif call.identity.user_id is None:
+        elif call.principal.user_id is None:
             raise MethodDenied
 
     def _internal(self, call: Call) -> None:
         callers = call.policy.callers
-        if call.identity.service is None or not ("*" in callers or call.identity.service in callers):
+        if call.principal.service is None or not ("*" in callers or call.principal.service in callers):
             raise MethodDenied
 
     def _operator(self, call: Call) -> None:
-        if not call.identity.operator:
-            call.identity = self._auth.refreshed(call.identity)
-        if not call.identity.operator:
+        if not call.principal.operator:
+            call.principal = self._auth.refreshed(call.principal)
+        if not call.principal.operator:
             raise MethodDenied
 
     def _member(self, call: Call) -> tuple[UUID, UUID]:
         """Who, where; a key that belongs to another workspace is nobody here."""
-        if call.identity.user_id is None:
-            raise MethodDenied if call.identity.service is not None else CredentialsMissing
+        if call.principal.user_id is None:
+            raise MethodDenied if call.principal.service is not None else CredentialsMissing
         if call.workspace_id is None:
             # The policy table admits no such method; a request without a name was refused before.
             raise MethodDenied
-        key = call.identity.api_key
+        key = call.principal.api_key
         if key is not None and key.workspace_id != call.workspace_id:
             raise ResourceNotFound(call.workspace_name)
-        return call.identity.user_id, call.workspace_id
+        return call.principal.user_id, call.workspace_id
 
 
 def _effective(call: Call, grant: Grant | None) -> Grant:
     """The grant, cut down to what the API key may do if one calls."""
     if grant is None:
         raise ResourceNotFound(call.workspace_name)
-    key = call.identity.api_key
+    key = call.principal.api_key
     return grant if key is None else replace(grant, permissions=grant.permissions & key.permissions)
 
 

@@ -25,7 +25,7 @@ class AccessLog(Stage):
                 "code": CODE_NAMES[call.code],
                 "reason": call.reason,
                 "milliseconds": round((time.perf_counter() - call.started) * 1000, 3),
-                "principal": call.principal,
+                "principal": call.principal.name,
                 "workspace": call.workspace_id,
                 "source": call.source,
                 "request_id": call.request_id,

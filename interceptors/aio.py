@@ -72,6 +72,10 @@ class AioChain(AsyncServerInterceptor):
         handler = await super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
         return tolerant(handler) if handler is not None and handler_call_details.method in self._policies else handler
 
+    def open_streams(self) -> int:
+        """How many streams are being served."""
+        return len(self._open)
+
     async def watch_access(self) -> None:
         """Judge open streams again whenever something changed; runs as a task for as long as the server does."""
         loop = asyncio.get_running_loop()

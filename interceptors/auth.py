@@ -10,7 +10,7 @@ from uuid import UUID
 import jwt
 
 from interceptors.cache import FeedCache
-from interceptors.call import Call, Identity
+from interceptors.call import Call, Principal
 from interceptors.policy import Access
 from interceptors.ports import ApiKeys, ApiKeyState, Keys, Sessions, SessionState
 from interceptors.service_token import ServiceTokens
@@ -49,7 +49,7 @@ class TokenInvalid(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class _AccessToken:
-    person: Identity
+    person: Principal
     user_id: UUID
     session_id: UUID
     expires: float
@@ -70,30 +70,30 @@ class Auth(Stage):
     def enter(self, call: Call) -> None:
         """Raises CredentialsMissing or TokenInvalid."""
         if call.local_caller:
-            call.identity = Identity(service=call.local_caller)
+            call.principal = Principal(service=call.local_caller)
         elif call.policy.access is not Access.PUBLIC:
-            call.identity = self._identify(call)
+            call.principal = self._identify(call)
 
     def recheck(self, call: Call) -> None:
         """Raises TokenInvalid when the session or key behind an open stream has ended.
 
         An access token that expires meanwhile does not end it: the session behind the token decides.
         """
-        session_id = call.identity.session_id
+        session_id = call.principal.session_id
         if session_id is not None:
-            call.identity = _person(self._session(session_id))
-        elif call.identity.api_key is not None:
+            call.principal = _person(self._session(session_id))
+        elif call.principal.api_key is not None:
             self.enter(call)
 
-    def refreshed(self, identity: Identity) -> Identity:
+    def refreshed(self, principal: Principal) -> Principal:
         """The same person with what is true right now; asked before an operator's method is refused."""
-        session_id = identity.session_id
+        session_id = principal.session_id
         if session_id is None:
-            return identity
+            return principal
         state = self._live_sessions.refresh(session_id, lambda: self._sessions.find(session_id))
-        return identity if state is None else _person(state)
+        return principal if state is None else _person(state)
 
-    def _identify(self, call: Call) -> Identity:
+    def _identify(self, call: Call) -> Principal:
         authorization = call.metadata.get("authorization", "")
         if authorization:
             if authorization[: len(_BEARER)].lower() != _BEARER:
@@ -107,24 +107,24 @@ class Auth(Stage):
                 raise TokenInvalid
         return self._by_api_key(token) if token.startswith(API_KEY_PREFIX) else self._by_jwt(token)
 
-    def _by_cookie(self, call: Call) -> Identity:
+    def _by_cookie(self, call: Call) -> Principal:
         """Of a browser, whose pages add no header to an EventSource. It holds what SignIn put there: nothing else."""
         token = Cookie.ACCESS.find(call.context.invocation_metadata() or ())
         if not token:
             raise CredentialsMissing
         call.by_cookie = True
-        identity = self._by_jwt(token)
-        if identity.service is not None:
+        principal = self._by_jwt(token)
+        if principal.service is not None:
             raise TokenInvalid
-        return identity
+        return principal
 
-    def _by_api_key(self, secret: str) -> Identity:
+    def _by_api_key(self, secret: str) -> Principal:
         _check_form(secret)
         digest = hash_token(secret)
         state = _alive(self._live_api_keys, digest, lambda: self._api_keys.find(secret))
-        return Identity(user_id=state.user_id, api_key=state)
+        return Principal(user_id=state.user_id, api_key=state)
 
-    def _by_jwt(self, token: str) -> Identity:
+    def _by_jwt(self, token: str) -> Principal:
         _check_form(token)
         digest = hash_token(token)
         verified = self._verified.get(digest)
@@ -137,7 +137,7 @@ class Auth(Stage):
             service, expires = verified
             if expires <= time.time():
                 raise TokenInvalid
-            return Identity(service=service)
+            return Principal(service=service)
         if verified.expires <= time.time():
             raise TokenInvalid
         state = self._session(verified.session_id)
@@ -165,7 +165,7 @@ class Auth(Stage):
                 options={"require": ["sub", "sid", "iat", "exp", "aud", "iss"]},
             )
             user_id, session_id = UUID(claims["sub"]), UUID(claims["sid"])
-            return _AccessToken(Identity(user_id, session_id), user_id, session_id, float(claims["exp"]))
+            return _AccessToken(Principal(user_id, session_id), user_id, session_id, float(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError, AttributeError, TypeError):
             raise TokenInvalid from None
 
@@ -185,8 +185,8 @@ def _alive(cache: FeedCache[K, S], key: K, find: Callable[[], S | None]) -> S:
     return state
 
 
-def _person(state: SessionState) -> Identity:
-    return Identity(user_id=state.user_id, session_id=state.session_id, operator=state.operator)
+def _person(state: SessionState) -> Principal:
+    return Principal(user_id=state.user_id, session_id=state.session_id, operator=state.operator)
 
 
 def _concerns_session(invalidation: Invalidation, session_id: UUID, state: SessionState) -> bool:

@@ -36,10 +36,10 @@ class Context(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Principal:
     """Who calls, as the auth stage found out; all empty for nobody in particular.
 
-    `principal` is a stable name, the one that the services see in `Caller.principal`; empty for nobody in particular.
+    `name` is stable, the one that the services see as `Caller.principal`, e.g. `users/…`.
     """
 
     user_id: UUID | None = None
@@ -47,12 +47,12 @@ class Identity:
     api_key: ApiKeyState | None = None
     service: str | None = None
     operator: bool = False
-    principal: str = field(init=False)
+    name: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "principal", self._principal())
+        object.__setattr__(self, "name", self._name())
 
-    def _principal(self) -> str:
+    def _name(self) -> str:
         if self.service is not None:
             return f"services/{self.service}"
         if self.api_key is not None:
@@ -60,42 +60,33 @@ class Identity:
         return USER.format(user=self.user_id) if self.user_id is not None else ""
 
 
-NOBODY = Identity()
+NOBODY = Principal()
 
 
 class Call:
     """A call and what the stages learn about it. Lives on one thread (or task) from arrival to end."""
 
-    __slots__ = (
-        "answering",
-        "by_cookie",
-        "code",
-        "context",
-        "deadline",
-        "entered",
-        "error",
-        "extras",
-        "first_message",
-        "grant",
-        "identity",
-        "local_caller",
-        "metadata",
-        "policy",
-        "reason",
-        "request",
-        "request_id",
-        "source",
-        "started",
-        "status",
-        "trace_id",
-        "traceparent",
-        "workspace_id",
-        "workspace_name",
-    )
+    # What the stages find out; until then:
+    request: Message | None = None
+    entered = 0  # how many stages, so that just these are left
+    answering = False  # a stream has begun to answer: its headers have gone
+    local_caller: str | None = None  # the service of this very process that calls
+    first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
+    principal = NOBODY
+    by_cookie = False  # a cookie said who calls: the browser sends it, whichever page asks for it
+    workspace_id: UUID | None = None
+    workspace_name = ""
+    grant: Grant | None = None
+    request_id = ""
+    trace_id = ""
+    traceparent = ""
+    error: BaseException | None = None
+    code = 0
+    reason = ""
+    status: Any = None  # google.rpc.Status, whose module has no types
 
     def __init__(self, policy: MethodPolicy, context: Context) -> None:
         self.policy = policy
-        self.request: Message | None = None
         self.context = context
         self.metadata: Mapping[str, str] = {
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
@@ -106,47 +97,26 @@ class Call:
         patience = None if remaining is None else remaining - min(_ANSWER_SECONDS, remaining / 10)
         limits = [seconds for seconds in (policy.timeout, patience) if seconds is not None]
         self.deadline = time.monotonic() + min(limits) if limits else None
-        self.entered = 0
-        self.answering = False  # a stream has begun to answer: its headers have gone
-        self.local_caller: str | None = None  # the service of this very process that calls
-        self.first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
-        self.identity = NOBODY
-        self.by_cookie = False  # a cookie said who calls: the browser sends it, whichever page asks for it
-        self.workspace_id: UUID | None = None
-        self.workspace_name = ""
-        self.grant: Grant | None = None
         self.source = source_of(self.metadata, context)
-        self.request_id = ""
-        self.trace_id = ""
-        self.traceparent = ""
-        self.error: BaseException | None = None
-        self.code = 0
-        self.reason = ""
-        self.status: Any = None  # google.rpc.Status, whose module has no types
         self.extras: dict[str, Any] = {}  # what a stage keeps between enter and leave, under its own name
 
     def caller(self) -> Caller:
         """As the services see it."""
-        identity = self.identity
+        principal = self.principal
         return Caller(
-            user_id=identity.user_id,
-            session_id=identity.session_id,
-            api_key_id=identity.api_key.api_key_id if identity.api_key else None,
-            service=identity.service,
+            user_id=principal.user_id,
+            session_id=principal.session_id,
+            api_key_id=principal.api_key.api_key_id if principal.api_key else None,
+            service=principal.service,
             workspace_id=self.workspace_id,
             grant=self.grant,
-            operator=identity.operator,
+            operator=principal.operator,
             source=self.source,
             user_agent=self.metadata.get("x-forwarded-user-agent") or self.metadata.get("user-agent", ""),
             request_id=self.request_id,
             trace_id=self.trace_id,
             traceparent=self.traceparent,
         )
-
-    @property
-    def principal(self) -> str:
-        """A stable name of who calls; empty for nobody in particular."""
-        return self.identity.principal
 
 
 def source_of(metadata: Mapping[str, str], context: Context) -> str:

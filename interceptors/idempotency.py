@@ -23,9 +23,9 @@ class Idempotency(Stage):
         if not call.policy.has_request_id or request is None:
             return
         request_id: str = getattr(request, "request_id")  # noqa: B009  # a field of every such request
-        if not request_id or call.identity.user_id is None:
+        if not request_id or call.principal.user_id is None:
             return
-        key = Key(call.principal, call.workspace_id or NO_WORKSPACE, call.policy.path, request_id)
+        key = Key(call.principal.name, call.workspace_id or NO_WORKSPACE, call.policy.path, request_id)
         payload_hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         claim = Claim(key, payload_hash, self._keyring)
         scope: AbstractContextManager[None] = claiming(claim)

@@ -82,12 +82,12 @@ class Quotas(Stage):
 
     def enter(self, call: Call) -> None:
         """Raises RateLimited, or what the quota says."""
-        if call.identity.service is not None:
+        if call.principal.service is not None:
             return
         policy = call.policy
         # Credentials are guessed by sources, and before anyone is known a source is all there is.
-        by_source = policy.rate_class == "credentials" or call.identity.user_id is None
-        key = call.source if by_source else call.principal
+        by_source = policy.rate_class == "credentials" or call.principal.user_id is None
+        key = call.source if by_source else call.principal.name
         wait = self._buckets.take(policy.rate_class, key)
         if wait is not None:
             raise RateLimited(policy.rate_class, wait)

@@ -1,13 +1,13 @@
 """Stage `tenant`: which workspace the call is about. It stands in the resource's name and nowhere else."""
 
 from urllib.parse import unquote
-from uuid import UUID
 
 from google.protobuf.message import Message
 
 from interceptors.call import Call
 from interceptors.stages import Stage
 from services.kernel.errors import NameInvalid
+from services.kernel.names import uuid_in
 
 # What a REST call asked for, as the edge's transcoder passes it on.
 _ORIGINAL_PATH = "x-envoy-original-path"
@@ -27,7 +27,7 @@ class Tenant(Stage):
             if match is None:
                 raise NameInvalid(name_field.field, " or ".join(name_field.patterns))
             if "workspace" in match.re.groupindex:
-                workspace_id = UUID(match["workspace"])
+                workspace_id = uuid_in(match["workspace"])
                 if call.workspace_id not in (None, workspace_id):
                     raise NameInvalid(name_field.field, "the workspace that the other names are in")
                 call.workspace_id = workspace_id

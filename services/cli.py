@@ -50,7 +50,7 @@ def up(
     from services.kernel import migrations
     from services.kernel.config import load_settings
     from services.mesh.console import ConsoleReport
-    from services.mesh.supervisor import Mesh, MeshOptions
+    from services.mesh.supervisor import MeshOptions, Supervisor
 
     settings = load_settings(data_dir=data_dir)
     options = MeshOptions(
@@ -65,7 +65,7 @@ def up(
         follow_logs=logs,
     )
 
-    Mesh(options, migrations.migrate, ConsoleReport()).run()
+    Supervisor(options, migrations.migrate, ConsoleReport()).run()
 
 
 @app.command()

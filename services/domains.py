@@ -34,6 +34,7 @@ from services.events import subscribers as events_subscribers
 from services.events import watch as events_watch
 from services.events.service import build_events
 from services.identity import servicer as identity
+from services.identity import subscribers as identity_subscribers
 from services.identity import watch as identity_watch
 from services.identity.service import build_identity
 from services.kernel.jobs import CronJob, JobHandler
@@ -130,8 +131,8 @@ class Identity:
         session_service_pb2_grpc.add_SessionServiceServicer_to_server(watcher, server)
 
     def work(self) -> Work:
-        """Nothing: no event, job or schedule concerns it yet."""
-        return Work()
+        """What a worker does for it."""
+        return Work(identity_subscribers.subscriptions(self._services))
 
     def sweep(self) -> None:
         """Delete what is no longer kept, and bring what is encrypted under the current master key."""

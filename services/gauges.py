@@ -10,23 +10,24 @@ from services.kernel import event_lag
 from services.kernel.clock import Clock
 from services.kernel.db import Database, Session
 from services.kernel.errors import PlinthError
-from services.kernel.feed import Feed
+from services.kernel.feed import InvalidationHub
 
 
 class ProcessGauges(Collector):
-    """The invalidation feed and the connection pool."""
+    """The invalidation feed, where the process hears one, and the connection pool."""
 
-    def __init__(self, feed: Feed, database: Database) -> None:
+    def __init__(self, feed: InvalidationHub, database: Database) -> None:
         self._feed = feed
         self._database = database
 
     def collect(self) -> Iterator[Metric]:
         """Read at each scrape."""
-        yield GaugeMetricFamily(
-            "plinth_feed_healthy",
-            "1 while the invalidation feed was heard within the last second; caches are bypassed while it is 0.",
-            value=float(self._feed.healthy()),
-        )
+        if self._feed.expects():
+            yield GaugeMetricFamily(
+                "plinth_feed_healthy",
+                "1 while the invalidation feed was heard within the last second; caches are bypassed while it is 0.",
+                value=float(self._feed.healthy()),
+            )
         open_connections, idle, waiting = self._database.pool_state()
         yield GaugeMetricFamily("plinth_db_connections", "Open database connections.", value=open_connections)
         yield GaugeMetricFamily("plinth_db_connections_idle", "Those that no call uses.", value=idle)
@@ -69,14 +70,14 @@ class EventLogLag(Collector):
         yield seconds
 
 
-class LoopLag(Collector):
-    """How late the asyncio loop of the streams process runs its timers; `measure` says, in seconds."""
+class StreamGauges(Collector):
+    """The streams process: how many streams it serves, and how late its asyncio loop runs, in seconds."""
 
-    def __init__(self, measure: Callable[[], float]) -> None:
-        self._measure = measure
+    def __init__(self, streams: Callable[[], int], lag: Callable[[], float]) -> None:
+        self._streams = streams
+        self._lag = lag
 
     def collect(self) -> Iterator[Metric]:
-        """The latest measurement."""
-        yield GaugeMetricFamily(
-            "plinth_loop_lag_seconds", "How late the loop ran its latest timer.", value=self._measure()
-        )
+        """As it is now, and as it was measured last."""
+        yield GaugeMetricFamily("plinth_streams_open", "Streams that are being served.", value=self._streams())
+        yield GaugeMetricFamily("plinth_loop_lag_seconds", "How late the loop ran its latest timer.", value=self._lag())

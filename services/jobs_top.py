@@ -13,8 +13,8 @@ from services.kernel.config import Settings
 from services.kernel.db import Database
 from services.kernel.errors import PlinthError
 from services.kernel.jobs import repository
+from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.repository import QueueCounts
-from services.kernel.jobs.worker import SYSTEM
 
 
 def top(settings: Settings, *, every: float, once: bool) -> None:

@@ -52,8 +52,13 @@ def load_keyring(settings: Settings) -> Keyring:
 
 
 @contextmanager
-def open_runtime(settings: Settings, process: str, clock: Clock | None = None) -> Iterator[Runtime]:
-    """Build the parts, and close them in the reverse order. Raises ConfigError."""
+def open_runtime(
+    settings: Settings, process: str, clock: Clock | None = None, *, lets_in: bool = True
+) -> Iterator[Runtime]:
+    """Build the parts, and close them in the reverse order. Raises ConfigError.
+
+    A process that lets no caller in (`lets_in`) keeps nothing that the invalidation feed could tell it to forget.
+    """
     if not settings.database_url:
         raise ConfigError("PLINTH_DATABASE_URL: is needed; `plinth up` brings its own database")
     configure_logging(settings.log_level)
@@ -66,9 +71,10 @@ def open_runtime(settings: Settings, process: str, clock: Clock | None = None) -
         database = Database(settings.database_url, pool_size=settings.pool_size)
         stack.callback(database.close)
         hub = InvalidationHub()
-        feed = PostgresFeed(lambda: database.connect("feed"), hub)
-        feed.start()
-        stack.callback(feed.stop)
+        if lets_in:
+            feed = PostgresFeed(lambda: database.connect("feed"), hub)
+            feed.start()
+            stack.callback(feed.stop)
         yield Runtime(
             settings=settings,
             clock=clock or SystemClock(),

@@ -14,10 +14,11 @@ from prometheus_client.registry import CollectorRegistry
 
 from interceptors.admission import StampingPool
 from interceptors.chain import Chain
-from services.housekeeping import Housekeeping
+from services.background import Background
 from services.introspection import Introspection
 from services.kernel.config import ConfigError, Settings
 from services.runtime import Runtime, open_runtime
+from services.scheduling import take_turns
 from services.wiring import ALL_DOMAINS, Mesh, reflected_services
 
 _MAX_METADATA_BYTES = 48 * 1024
@@ -92,23 +93,24 @@ def serve(
     ready: Callable[[Server], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError."""
+    take_turns()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with open_runtime(settings, "serve") as runtime, Mesh(runtime, domains) as mesh:
         mesh.check()
         server = Server(runtime, mesh, address)
-        housekeeping = Housekeeping(runtime, mesh.served)
+        background = Background(runtime, mesh.served)
         start_metrics(metrics_port, mesh)
         server.start()
-        housekeeping.start()
+        background.start()
         settle_memory()
         _log.info("serving", address=address, port=server.port, domains=list(domains))
         ready(server)
         stopping.wait()
         _log.info("draining")
         server.stop()
-        housekeeping.stop()
+        background.stop()
 
 
 def settle_memory() -> None:

@@ -10,11 +10,12 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from interceptors.aio import AioChain
-from services.gauges import LoopLag
+from services.gauges import StreamGauges
 from services.kernel.config import Settings
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.log_stream import LogStreams
 from services.runtime import Runtime, open_runtime
+from services.scheduling import take_turns
 from services.serve import bind, server_options, settle_memory, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
@@ -31,11 +32,13 @@ def serve_streams(
     ready: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end the streams. Raises ConfigError."""
+    take_turns()
     with open_runtime(settings, "streams") as runtime, Mesh(runtime, domains) as mesh:
         clock = _LoopClock()
-        mesh.collectors.append(LoopLag(lambda: clock.lag))
+        chain = AioChain(mesh.policies, mesh.stages.for_streams(), mesh.hub)
+        mesh.collectors.append(StreamGauges(chain.open_streams, lambda: clock.lag))
         start_metrics(metrics_port, mesh)
-        asyncio.run(_serve(runtime, mesh, address, clock, ready))
+        asyncio.run(_serve(runtime, mesh, chain, address, clock, ready))
 
 
 class _LoopClock:
@@ -66,12 +69,13 @@ def _event_log(runtime: Runtime) -> Iterator[LogStreams]:
         source.close()
 
 
-async def _serve(runtime: Runtime, mesh: Mesh, address: str, clock: _LoopClock, ready: Callable[[int], None]) -> None:
+async def _serve(
+    runtime: Runtime, mesh: Mesh, chain: AioChain, address: str, clock: _LoopClock, ready: Callable[[int], None]
+) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    chain = AioChain(mesh.policies, mesh.stages.for_streams(), mesh.hub)
     server = grpc.aio.server(interceptors=(chain,), options=server_options(runtime.settings))
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # types-grpcio leaves it out
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

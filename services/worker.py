@@ -21,15 +21,17 @@ from services.kernel.jobs.cron import Cron
 from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.gauges import QueueGauges
 from services.kernel.jobs.worker import Worker
+from services.kernel.parking import Parking, parked_handlers
 from services.kernel.partitions import Partitions
 from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Runner
-from services.parking import Parking
 from services.runtime import Runtime, open_runtime
+from services.scheduling import take_turns
 from services.serve import bind, server_options, settle_memory, start_metrics
 from services.wiring import ALL_DOMAINS, Mesh
 
 _SWEEP_JOBS = CronJob("jobs.sweep", "*/10 * * * *", "kernel", "jobs.sweep")
+_SWEPT_AT_ONCE = 10_000
 _log = structlog.get_logger("plinth.worker")
 
 
@@ -55,10 +57,15 @@ def work(
 
     With `queues`, this worker takes jobs of those queues only. `address` answers health checks.
     """
+    take_turns()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    with open_runtime(settings, "worker") as runtime, Mesh(runtime, ALL_DOMAINS) as mesh, ExitStack() as stack:
+    with (
+        open_runtime(settings, "worker", lets_in=False) as runtime,
+        Mesh(runtime, ALL_DOMAINS) as mesh,
+        ExitStack() as stack,
+    ):
         mesh.check()
         introspection = Introspection([])
         server = grpc.server(ThreadPoolExecutor(1), options=server_options(settings))
@@ -80,10 +87,13 @@ def work(
 def sweeper(runtime: Runtime) -> JobHandler:
     """Deletes jobs that ended and are kept no longer."""
 
-    def run(_: Attempt) -> None:
-        with runtime.database.transaction(SYSTEM) as session:
-            repository.sweep(session, runtime.clock.now())
-            session.commit()
+    def run(attempt: Attempt) -> None:
+        swept = _SWEPT_AT_ONCE
+        while swept == _SWEPT_AT_ONCE:
+            attempt.check()
+            with runtime.database.transaction(SYSTEM) as session:
+                swept = repository.sweep(session, runtime.clock.now(), _SWEPT_AT_ONCE)
+                session.commit()
 
     return JobHandler(_SWEEP_JOBS.kind, _SWEEP_JOBS.queue, run)
 
@@ -94,7 +104,6 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
     source = PostgresEventLog(database, database.connect)
     tail = LogTail(source)
-    parking = Parking(mesh.subscriptions, source, clock)
     partitions = Partitions(
         database.connect,
         clock,
@@ -103,7 +112,7 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
     )
     jobs = Worker(
         database,
-        [*mesh.job_handlers, *parking.job_handlers(), sweeper(runtime)],
+        [*mesh.job_handlers, *parked_handlers(mesh.subscriptions, source), sweeper(runtime)],
         clock=clock,
         queues=queues or None,
         threads=settings.worker_threads,
@@ -118,7 +127,7 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
         database=database,
         connect=lambda: database.connect("subscriptions"),
         clock=clock,
-        park=parking.park,
+        park=Parking(clock).park,
     )
     parts: list[Part] = [
         partitions,

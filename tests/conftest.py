@@ -16,7 +16,7 @@ from services.kernel.db import Scope
 from services.kernel.partitions import Partitions
 from services.kernel.sequencer import Sequencer
 from services.mesh.postgres import EmbeddedPostgres
-from services.mesh.supervisor import Mesh as Layout
+from services.mesh.supervisor import Supervisor
 from services.runtime import Runtime, open_runtime
 from services.serve import Server
 from services.wiring import ALL_DOMAINS, Mesh
@@ -132,7 +132,9 @@ def grpc_addr(grpc_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
-def apart(request: pytest.FixtureRequest, settings: Settings, app_url: str, owner_url: str) -> Iterator[Layout | None]:
+def apart(
+    request: pytest.FixtureRequest, settings: Settings, app_url: str, owner_url: str
+) -> Iterator[Supervisor | None]:
     """The processes of the domains, under `--apart`."""
     if not request.config.getoption("--apart"):
         yield None
@@ -143,7 +145,7 @@ def apart(request: pytest.FixtureRequest, settings: Settings, app_url: str, owne
 
 
 @pytest.fixture(scope="session")
-def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel], apart: Layout | None) -> Iterator[grpc.Channel]:
+def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel], apart: Supervisor | None) -> Iterator[grpc.Channel]:
     """A channel that nobody is signed in on."""
     with routed(apart) if apart is not None else grpc_create_channel() as channel:
         yield channel

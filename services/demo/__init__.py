@@ -8,7 +8,7 @@ from services.kernel.config import load_settings
 from services.kernel.migrations import migrate
 from services.mesh.console import ConsoleReport
 from services.mesh.postgres import EmbeddedPostgres
-from services.mesh.supervisor import APP_LOGIN, Mesh
+from services.mesh.supervisor import APP_LOGIN, Supervisor
 
 CHAPTERS = (people_and_workspaces.tell, projects.tell, events.tell)
 
@@ -19,7 +19,7 @@ def run(*, ephemeral: bool, url: str, data_dir: Path) -> int:
         database_url = load_settings().database_url or EmbeddedPostgres(data_dir / "postgres").url(APP_LOGIN)
         return _tell(url, database_url, data_dir)
 
-    with Mesh.ephemeral(migrate, ConsoleReport()) as mesh:
+    with Supervisor.ephemeral(migrate, ConsoleReport()) as mesh:
         return _tell(mesh.edge_url, mesh.database_url, mesh.options.data_dir)
 
 

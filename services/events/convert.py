@@ -24,7 +24,8 @@ from services.events.model.endpoints import EndpointPatch, EndpointSettings, End
 from services.events.model.events import EventFilter
 from services.events.model.jobs import ShownState, job_name
 from services.events.model.names import DELIVERY, ENDPOINT, EVENT, JOB
-from services.events.webhooks.model.health import DisableReason, HealthState
+from services.events.webhooks.model.health import HealthState
+from services.events.webhooks.news import DISABLE_REASONS
 from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
 from services.kernel.events import Event
@@ -40,12 +41,6 @@ _HEALTH = {
     HealthState.FAILING: _Endpoint.STATE_FAILING,
     HealthState.PROBING: _Endpoint.STATE_PROBING,
     HealthState.DISABLED: _Endpoint.STATE_DISABLED,
-}
-_DISABLE_REASONS = {
-    None: _Endpoint.DISABLE_REASON_UNSPECIFIED,
-    DisableReason.MANUAL: _Endpoint.DISABLE_REASON_MANUAL,
-    DisableReason.GONE: _Endpoint.DISABLE_REASON_GONE,
-    DisableReason.FAILING: _Endpoint.DISABLE_REASON_FAILING,
 }
 _SCHEMES = {
     SignatureScheme.HMAC_SHA256: _Endpoint.SIGNATURE_SCHEME_HMAC_SHA256,
@@ -179,7 +174,7 @@ def endpoint_to_proto(view: EndpointView) -> webhook_endpoint_pb2.WebhookEndpoin
         max_per_second=endpoint.max_per_second,
         payload_retention_days=endpoint.payload_retention_days,
         state=_HEALTH[health.state],
-        disable_reason=_DISABLE_REASONS[health.disable_reason],
+        disable_reason=DISABLE_REASONS[health.disable_reason],
         public_keys=[secret.public_key for secret in view.secrets if secret.public_key],
         rotation_end_time=timestamp(view.rotation_end_time),
         consecutive_failures=health.failures,
@@ -246,6 +241,7 @@ def delivery_to_proto(delivery: Delivery, attempts: Iterable[Attempt] = ()) -> d
         payload=(delivery.payload or b"").decode(),
         create_time=timestamp(delivery.create_time),
         complete_time=timestamp(delivery.end_time),
+        last_error=delivery.last_error,
     )
 
 

@@ -1,6 +1,6 @@
 """The errors of events. Resources are given by name, as the client knows them."""
 
-from services.kernel.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument
+from services.kernel.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 
 
 class WebhookUrlRefused(InvalidArgument):
@@ -47,6 +47,15 @@ class DeliveryPayloadExpired(FailedPrecondition):
 
     def __init__(self, delivery: str) -> None:
         super().__init__("The body is no longer kept: replay the event instead.", delivery=delivery)
+
+
+class SubscriberUnknown(NotFound):
+    """No worker has ever run a subscriber of this name, so there is nothing that it could have missed."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("No worker has ever run a subscriber of this name.", resource=name)
 
 
 class JobStateConflict(FailedPrecondition):

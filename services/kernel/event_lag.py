@@ -28,7 +28,12 @@ _SUBSCRIBERS = compiled(
     select(
         _cursors.c.subscriber,
         func.greatest(func.coalesce(_HEAD, 0) - _cursors.c.position, 0).label("positions"),
-        select(_next.c.log_time).where(_next.c.position == _cursors.c.position + 1).scalar_subquery().label("since"),
+        select(_next.c.log_time)
+        .where(_next.c.position > _cursors.c.position)
+        .order_by(_next.c.position)
+        .limit(1)
+        .scalar_subquery()
+        .label("since"),
     ).order_by(_cursors.c.subscriber)
 )
 

@@ -15,8 +15,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy import Text, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import bindparam, func, select
 
 from services.kernel import tables
 from services.kernel.db import Database, Scope, Session, Statement, compiled
@@ -36,23 +35,17 @@ _DAYS_SECONDS = 60.0
 _LATEST = 2**63 - 1
 
 
-def _read(*, of_workspace: bool, of_types: bool) -> Statement:
+def _read(*, of_workspace: bool) -> Statement:
     # The time prunes days at planning; by position alone, every day's index would be opened.
     statement = select(*(c for c in _t.columns if c.name != "log_time")).where(
         _t.c.position > bindparam("after"), _t.c.log_time >= bindparam("begin")
     )
     if of_workspace:
         statement = statement.where(_t.c.workspace_id == bindparam("workspace_id"))
-    if of_types:
-        statement = statement.where(_t.c.type == any_(bindparam("types", type_=ARRAY(Text))))
     return compiled(statement.order_by(_t.c.position).limit(bindparam("limit")))
 
 
-_READ = {
-    (of_workspace, of_types): _read(of_workspace=of_workspace, of_types=of_types)
-    for of_workspace in (False, True)
-    for of_types in (False, True)
-}
+_READ, _READ_OF_WORKSPACE = _read(of_workspace=False), _read(of_workspace=True)
 _LAST = (
     select(_t.c.position)
     .where(_t.c.log_time >= bindparam("begin"))
@@ -74,10 +67,8 @@ class _Day:
 class EventSource(Protocol):
     """Where subscribers and streams read events."""
 
-    def read(
-        self, after: int, limit: int, *, workspace_id: UUID | None = None, types: frozenset[str] = frozenset()
-    ) -> list[Event]:
-        """The next events after a position, in order: all, or those of one workspace, and of the types named.
+    def read(self, after: int, limit: int, *, workspace_id: UUID | None = None) -> list[Event]:
+        """The next events after a position, in order: all, or those of one workspace.
 
         Raises CursorExpired where events after that position are no longer kept.
         """
@@ -109,19 +100,12 @@ class PostgresEventLog:
         self._days: list[_Day] = []
         self._days_until = float("-inf")
 
-    def read(
-        self, after: int, limit: int, *, workspace_id: UUID | None = None, types: frozenset[str] = frozenset()
-    ) -> list[Event]:
+    def read(self, after: int, limit: int, *, workspace_id: UUID | None = None) -> list[Event]:
         """The next events after a position; with a workspace, in a session that sees no other. Raises CursorExpired."""
-        statement = _READ[workspace_id is not None, bool(types)]
-        filters: dict[str, object] = {}
-        if workspace_id is not None:
-            filters["workspace_id"] = workspace_id
-        if types:
-            filters["types"] = sorted(types)
+        statement = _READ if workspace_id is None else _READ_OF_WORKSPACE
         with self._database.transaction(Scope("plinth_kernel", workspace_id)) as session:
             begin = self._begin_of(session, after + 1)
-            events = session.all(statement, Event, after=after, begin=begin, limit=limit, **filters)
+            events = session.all(statement, Event, after=after, begin=begin, limit=limit, workspace_id=workspace_id)
             # Asked after reading: what is dropped meanwhile is counted as dropped before it goes.
             gapless = bool(events) and events[0].position == after + 1
             if not gapless and after < _position(session, _DROPPED):
@@ -206,7 +190,7 @@ class LogTail:
 
     # A stop is noticed after the shorter; a notice that was lost on the way is made up for after the longer.
     _SLICE_SECONDS = 0.25
-    _LOOK_SECONDS = 5.0
+    _LOOK_SECONDS = 10.0
     _RETRY_SECONDS = 0.25
     _AT_ONCE = 1000
 
@@ -257,6 +241,9 @@ class LogTail:
                 self._position = None
             except PlinthError as error:
                 _log.warning("tail.lost", reason=error.reason, retry_seconds=self._RETRY_SECONDS)
+                self._stopping.wait(self._RETRY_SECONDS)
+            except Exception:  # noqa: BLE001  # whatever it was, all subscribers and streams of the process hang on it
+                _log.exception("tail.failed", retry_seconds=self._RETRY_SECONDS)
                 self._stopping.wait(self._RETRY_SECONDS)
             finally:
                 self._following = False

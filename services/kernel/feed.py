@@ -120,6 +120,10 @@ class InvalidationHub:
         with self._lock:
             self._sources = {**self._sources, source: float("-inf")}
 
+    def expects(self) -> bool:
+        """Whether there is a source to hear."""
+        return bool(self._sources)
+
     def beat(self, source: str, sent: float) -> None:
         """A heartbeat that was sent at `sent` (monotonic seconds) came back from the source."""
         self._sources[source] = sent

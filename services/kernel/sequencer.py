@@ -1,7 +1,7 @@
 """The sequencer: moves committed events from the outbox to the log, and gives each its position.
 
-One of all processes is elected, by a session's advisory lock. Everything that it does runs on the connection that holds
-the lock, so whoever lost the lock can move nothing: no two of them ever draw positions.
+One of all processes is elected. Everything that it does runs on the connection that holds the lock, so whoever lost the
+lock can move nothing: no two of them ever draw positions.
 """
 
 import threading
@@ -16,19 +16,20 @@ import structlog
 from psycopg import errors as pg
 from psycopg.rows import class_row, scalar_row
 
-from services.kernel import event_log, outbox
+from services.kernel import election, event_log, outbox
 from services.kernel.clock import Clock
 from services.kernel.partitions import begin_of_day
 
-_LOCK = 0x45564E5453455155
+# An office of one seat: `SEQU`, and its only key.
+_OFFICE, _SEAT = 0x53455155, 0
 _STANDBY_SECONDS = 1.8
 _RETRY_SECONDS = 0.25
 _BATCH = 2000
 # While events come: how long to let some gather, and how long without any until it falls asleep.
 _PACE_SECONDS = 0.003
 _DROWSY_SECONDS = 0.05
-# Asleep, a commit wakes it. A notice that was lost all the same is made up for after this long.
-_LOOK_SECONDS = 5.0
+# Asleep, a commit wakes it. A notice that was lost all the same is made up for with the next sign of life.
+_LOOK_SECONDS = election.SIGN_SECONDS
 _SLICE_SECONDS = 0.25
 # Longer than any transaction of ours may last (`transaction_timeout` of the logins).
 SETTLED_SECONDS = 75.0
@@ -164,7 +165,6 @@ class Sequencer:
         while not self._stopping.is_set():
             try:
                 with self._connect() as connection:
-                    connection.execute(_SESSION)
                     if self._elected(connection):
                         self._lead(connection)
             except psycopg.Error as error:
@@ -177,12 +177,13 @@ class Sequencer:
         """Stand by until the lock is free; False when told to stop."""
         while not self._stopping.is_set():
             # Asked again and again: a statement that waits for the lock would keep vacuum from its work.
-            if _ask(connection, "select pg_try_advisory_lock(%s)", _LOCK):
+            if election.stand(connection, _OFFICE, [_SEAT]):
                 return True
             self._stopping.wait(_STANDBY_SECONDS)
         return False
 
     def _lead(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute(_SESSION)
         connection.execute(f"listen {outbox.CHANNEL}")
         with connection.cursor(row_factory=class_row(_Last)) as cursor:
             self._last = cursor.execute(_LAST).fetchone() or self._last

@@ -1,8 +1,8 @@
 """Durable subscriptions: each event's effect and the subscriber's cursor are one commit, so a crash repeats nothing.
 
-One consumer a subscriber is active over all processes: the one that holds its advisory lock. What makes it safe is the
-cursor itself, which moves only from where this consumer left it. Effects outside of the database belong into a job
-that the handler enqueues.
+One consumer a subscriber is active over all processes: the elected one. What makes it safe is the cursor itself, which
+moves only from where this consumer left it. Effects outside of the database belong into a job that the handler
+enqueues.
 """
 
 import random
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 import structlog
 
-from services.kernel import cursors
+from services.kernel import cursors, election
 from services.kernel.caller import Caller, reset_caller, set_caller
 from services.kernel.clock import Clock
 from services.kernel.cursors import CursorMoved
@@ -33,9 +33,8 @@ R = TypeVar("R")
 
 _log = structlog.get_logger("plinth.subscriptions")
 
-# Locks of subscribers are two integers: `SUBS` and a hash of the name.
-_LOCK_CLASS = 0x53554253
-_ELECT = "select name from unnest(%s::text[], %s::int[]) as s (name, key) where pg_try_advisory_lock(%s, key)"
+# An office with a seat for each subscriber: `SUBS` and a hash of the name.
+_OFFICE = 0x53554253
 _ELECT_SECONDS = 4.0
 _SLICE_SECONDS = 0.25
 _RETRY_SECONDS = 0.25
@@ -47,7 +46,7 @@ _ATTEMPTS = 5
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 10.0
 # Of the database's state, not of the event's: waited out, however long it takes.
-_TRANSIENT = (CursorMoved, DependencyUnavailable, Overloaded, ShuttingDown)
+TRANSIENT = (CursorMoved, DependencyUnavailable, Overloaded, ShuttingDown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +127,19 @@ class Runner:
     def _hold(self, connection: psycopg.Connection[Any]) -> None:
         """Take what locks are free, and keep them for as long as the connection lasts."""
         while not self._stopping.is_set():
-            names = [name for name, consumer in self._consumers.items() if not consumer.leads.is_set()]
-            if names:
-                keys = [zlib.crc32(name.encode()) - 2**31 for name in names]
-                for (name,) in connection.execute(_ELECT, [names, keys, _LOCK_CLASS]).fetchall():
-                    self._consumers[name].leads.set()
-                    _log.info("subscription.taken", subscriber=name)
+            seats = {_seat(name): name for name, consumer in self._consumers.items() if not consumer.leads.is_set()}
+            for seat in election.stand(connection, _OFFICE, list(seats)):
+                self._consumers[seats[seat]].leads.set()
+                _log.info("subscription.taken", subscriber=seats[seat])
             looked = time.monotonic()
             while not self._stopping.is_set() and time.monotonic() - looked < _ELECT_SECONDS:
                 # Hears nothing, and costs no query; but raises as soon as the connection breaks.
                 for _ in connection.notifies(timeout=_SLICE_SECONDS):
                     pass
+
+
+def _seat(name: str) -> int:
+    return zlib.crc32(name.encode()) - 2**31
 
 
 class _Consumer:
@@ -221,7 +222,7 @@ class _Consumer:
         if len(events) > 1:
             try:
                 self._commit(events, self._subscription.handle)
-            except _TRANSIENT:
+            except TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001  # any of them may be to blame: the next attempts tell which
                 self._log.info("subscription.split", events=len(events), error=type(error).__name__)
@@ -238,7 +239,7 @@ class _Consumer:
                 self._pause(attempt)
             try:
                 self._commit([event], self._subscription.handle)
-            except _TRANSIENT:
+            except TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
                 failure = f"{type(error).__name__}: {error}"
@@ -254,7 +255,7 @@ class _Consumer:
         units, last = self._subscription.units, events[-1]
         with units(last.workspace_id) if last.workspace_id is not None else units.system() as uow:
             for event in events:
-                with _on_behalf(self._subscription.domain, event):
+                with on_behalf(self._subscription.domain, event):
                     effect(uow, event)
             cursors.move(uow.session, self._subscription.name, self._cursor, last.position, self._clock.now())
             uow.commit()
@@ -277,7 +278,7 @@ def _in_one_session(events: list[Event]) -> Iterator[list[Event]]:
 
 
 @contextmanager
-def _on_behalf(domain: str, event: Event) -> Iterator[None]:
+def on_behalf(domain: str, event: Event) -> Iterator[None]:
     """What the handler emits is the domain's own doing, in the event's workspace and trace."""
     _, _, rest = event.traceparent.partition("-")
     token = set_caller(

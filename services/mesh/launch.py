@@ -17,11 +17,11 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Prepare this process, then become the program."""
-    death_signal, parent, identity, program, *arguments = sys.argv[1:]
+    death_signal, parent, user, program, *arguments = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     try:
-        if identity != "-":
-            uid, gid = (int(part) for part in identity.split(":"))
+        if user != "-":
+            uid, gid = (int(part) for part in user.split(":"))
             os.setgroups([])
             os.setgid(gid)
             os.setuid(uid)

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from services.mesh import postmaster
-from services.mesh.binaries import MAJOR_VERSION, find_installation, system_identity, usable_installation
+from services.mesh.binaries import MAJOR_VERSION, find_installation, system_user, usable_installation
 from services.mesh.errors import (
     DataDirInUse,
     DataDirUnusable,
@@ -34,7 +34,7 @@ from services.mesh.errors import (
 from services.mesh.lock import DirectoryLock
 from services.mesh.logs import LogFile
 from services.mesh.ports import LOOPBACK, free_port, require_free
-from services.mesh.spawn import Identity, spawn
+from services.mesh.spawn import SystemUser, spawn
 
 SUPERUSER = "postgres"
 SOCKET_PORT = 5432  # names the socket when there is no TCP port
@@ -213,33 +213,33 @@ class EmbeddedPostgres:
         left_over = postmaster.wait_until_gone(self.pgdata, max(0.0, deadline - time.monotonic()))
         if left_over is not None:
             raise DataDirInUse(self.pgdata, left_over)
-        identity = system_identity(self.pgdata)
-        programs = usable_installation(find_installation(), identity) / "bin"
+        user = system_user(self.pgdata)
+        programs = usable_installation(find_installation(), user) / "bin"
         if not self.pgdata.exists():
-            self._initialize(programs / "initdb", identity, deadline)
+            self._initialize(programs / "initdb", user, deadline)
         version = (self.pgdata / "PG_VERSION").read_text().strip()
         if version != str(MAJOR_VERSION):
             raise DataDirVersion(self.pgdata, version, MAJOR_VERSION)
         if self.port is not None:
             require_free(self.port, "PostgreSQL")
-        self._write_access_rules(identity)
+        self._write_access_rules(user)
         if self._alias:
             self._alias.parent.mkdir(mode=0o700, exist_ok=True)
             _require_private(self._alias.parent)
             self._linked = True
             self._alias.unlink(missing_ok=True)
             self._alias.symlink_to(self.pgdata)
-        while not self._launch(programs / "postgres", identity, deadline):
+        while not self._launch(programs / "postgres", user, deadline):
             time.sleep(postmaster.POLL_SECONDS)
         self._prepare_database()
 
-    def _initialize(self, initdb: Path, identity: Identity | None, deadline: float) -> None:
+    def _initialize(self, initdb: Path, user: SystemUser | None, deadline: float) -> None:
         """Make the data directory under another name first: one that was cut short never looks like a whole one."""
         with tempfile.TemporaryDirectory(dir=self.data_dir, prefix=".initdb-") as scratch:
             fresh = Path(scratch) / "pgdata"
             fresh.mkdir(mode=0o700)
-            if identity:
-                os.chown(fresh, identity.uid, identity.gid)
+            if user:
+                os.chown(fresh, user.uid, user.gid)
             arguments = [
                 str(initdb),
                 *("-D", HERE, "-U", SUPERUSER, "--no-instructions", "--encoding=UTF8", "--locale=C"),
@@ -253,7 +253,7 @@ class EmbeddedPostgres:
                 output=subprocess.PIPE,
                 cwd=fresh,
                 env=_environment(),
-                identity=identity,
+                user=user,
             )
             try:
                 output, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
@@ -266,18 +266,18 @@ class EmbeddedPostgres:
                 raise StartFailed("PostgreSQL", reason, output.decode(errors="replace"))
             fresh.rename(self.pgdata)
 
-    def _write_access_rules(self, identity: Identity | None) -> None:
+    def _write_access_rules(self, user: SystemUser | None) -> None:
         """Who may log in: our user as anyone over the socket, everyone with a password over loopback."""
         _replace_file(
             self.pgdata / "pg_hba.conf",
             "local all all peer map=plinth\n"
             "local replication all peer map=plinth\n"
             f"host all all {LOOPBACK}/32 scram-sha-256\n",
-            identity,
+            user,
         )
-        _replace_file(self.pgdata / "pg_ident.conf", f'plinth "{_our_name()}" all\n', identity)
+        _replace_file(self.pgdata / "pg_ident.conf", f'plinth "{_our_name()}" all\n', user)
 
-    def _launch(self, program: Path, identity: Identity | None, deadline: float) -> bool:
+    def _launch(self, program: Path, user: SystemUser | None, deadline: float) -> bool:
         """Start the postmaster and wait for it. False: the last one's backends are not gone yet, try again."""
         postmaster.remove_stale_files(self.pgdata)
         settings = {
@@ -293,7 +293,7 @@ class EmbeddedPostgres:
                 output=output,
                 cwd=self.pgdata,
                 env=_environment(),
-                identity=identity,
+                user=user,
             )
         while not postmaster.is_ready(self.pgdata, process.pid):
             late = time.monotonic() > deadline
@@ -374,7 +374,7 @@ def _require_private(directory: Path) -> None:
             )
 
 
-def _replace_file(path: Path, text: str, identity: Identity | None) -> None:
+def _replace_file(path: Path, text: str, user: SystemUser | None) -> None:
     """Write a file of mode 0600 in one step.
 
     A directory that belongs to an unprivileged user may hold links put there for root to follow: so a new file, and a
@@ -384,6 +384,6 @@ def _replace_file(path: Path, text: str, identity: Identity | None) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as output:
         output.write(text)
-        if identity:
-            os.fchown(descriptor, identity.uid, identity.gid)
+        if user:
+            os.fchown(descriptor, user.uid, user.gid)
     fresh.rename(path)

@@ -14,7 +14,7 @@ LAUNCHER = str(Path(__file__).with_name("launch.py"))
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SystemUser:
     """The user and group that a child runs as."""
 
     uid: int
@@ -28,7 +28,7 @@ def spawn(
     output: IO[bytes] | int,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    identity: Identity | None = None,
+    user: SystemUser | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` as a direct child in a process group of its own; stdout and stderr go to `output`.
 
@@ -39,7 +39,7 @@ def spawn(
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("children are started by the main thread: their death signal fires when their thread ends")
-    become = f"{identity.uid}:{identity.gid}" if identity else "-"
+    become = f"{user.uid}:{user.gid}" if user else "-"
     return subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, str(death_signal.value), str(os.getpid()), become, *argv],
         stdin=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from services.mesh.options import ENVOY_DIR, MeshOptions
 from services.mesh.ports import LOOPBACK, Reservation
 from services.mesh.postgres import EmbeddedPostgres
 
-__all__ = ["APP_LOGIN", "ENVOY_DIR", "Mesh", "MeshOptions"]
+__all__ = ["APP_LOGIN", "ENVOY_DIR", "MeshOptions", "Supervisor"]
 
 APP_LOGIN = "plinth_app"
 TICK_SECONDS = 0.25
@@ -33,7 +33,7 @@ STOP_MARGIN_SECONDS = 3.0
 PORT_PATIENCE_SECONDS = 1.0
 
 
-class Mesh:
+class Supervisor:
     """Starts the processes of a mesh, keeps them up, stops them in order. All of it in the main thread.
 
     `migrate` brings the database up to date; it gets the owner's URL and runs before the servers start. Use it as a

@@ -28,6 +28,10 @@ def subscriptions(services: ProjectsServices) -> list[Subscription[ProjectsRepos
     """What is done about which events."""
 
     def record(uow: ProjectsUnitOfWork, event: Event) -> None:
+        if event.type == _WORKSPACE_PURGED:
+            # By this subscriber, which has recorded all that came before: another one might be ahead of it.
+            services.housekeeping.forget_workspace(uow, _workspace_of(event))
+            return
         done = activity_of(event)
         if event.type == _PROJECT_PURGED and done.project_id is not None:
             services.activity.forget_project(uow, done.workspace_id, done.project_id)
@@ -44,13 +48,9 @@ def subscriptions(services: ProjectsServices) -> list[Subscription[ProjectsRepos
             )
         )
 
-    def forget(uow: ProjectsUnitOfWork, event: Event) -> None:
-        services.housekeeping.forget_workspace(uow, _workspace_of(event))
-
     return [
-        Subscription("projects.activity", EVENT_TYPES, record, services.units),
+        Subscription("projects.activity", EVENT_TYPES | {_WORKSPACE_PURGED}, record, services.units),
         Subscription("projects.approval_expiry", frozenset({_APPROVAL_REQUESTED}), set_expiry, services.units),
-        Subscription("projects.workspaces", frozenset({_WORKSPACE_PURGED}), forget, services.units),
     ]
 
 

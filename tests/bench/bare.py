@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from plinth.tenancy.v1 import workspace_service_pb2, workspace_service_pb2_grpc
 from services.kernel.config import Settings
 from services.kernel.db import Database, Scope
+from services.scheduling import take_turns
 from services.serve import server_options, settle_memory
 from services.tenancy import convert
 from services.tenancy.repository.workspaces import WorkspaceRepository
@@ -59,13 +60,18 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True)
+    parser.add_argument("--tuned", action="store_true", help="with what Plinth tells the system about its process")
+    arguments = parser.parse_args()
+    if arguments.tuned:
+        take_turns()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings = Settings()
     database = Database(os.environ[DATABASE_URL], pool_size=settings.pool_size)
-    server, _ = bare_server(database, Tokens(os.environ[JWKS]), parser.parse_args().address, settings)
+    server, _ = bare_server(database, Tokens(os.environ[JWKS]), arguments.address, settings)
     server.start()
-    settle_memory()
+    if arguments.tuned:
+        settle_memory()
     stopping.wait()
     server.stop(1).wait()
     database.close()

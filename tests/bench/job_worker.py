@@ -25,6 +25,7 @@ from services.kernel.db import Database, Scope, Session
 from services.kernel.ids import new_id
 from services.kernel.jobs import Attempt, JobHandler, NewJob, Worker, enqueue, sleep
 from services.kernel.telemetry import LineWriter
+from services.scheduling import take_turns
 
 QUEUE, KIND = "bench", "bench.noop"
 JOBS = 40_000
@@ -136,6 +137,7 @@ def _enqueue(database: Database, workspace: Any, jobs: int) -> None:
 
 def main(url: str, what: str) -> None:
     """Measure and print."""
+    take_turns()
     database = Database(url, pool_size=_SINGLE_THREADS)
     figures: dict[str, float] = {}
     if what == "drain":

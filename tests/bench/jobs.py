@@ -4,30 +4,28 @@ The peers are installed into a virtual environment of their own under .build/ben
 """
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import venv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from services.kernel.migrations import migrate
 from services.mesh.children import own_environment
-from services.mesh.postgres import EmbeddedPostgres
-from services.mesh.supervisor import APP_LOGIN
 from tests.bench import job_peers, job_worker
 from tests.bench.cores import Cores, choose_cores, running_on
 from tests.bench.h2load import BenchError
-from tests.bench.report import Aim, print_aims
+from tests.bench.measure import median_ratio
+from tests.bench.report import OUTPUT, Aim, print_aims
+from tests.bench.rig import Rig
 
-_PEERS = Path(__file__).resolve().parents[2] / ".build" / "bench" / "peers"
+_PEERS = OUTPUT / "peers"
 _ROUNDS = 3
 _SECONDS = 300
 _PEER_CASES = {
@@ -38,51 +36,44 @@ _PEER_CASES = {
 _PEER_DATABASE = "peers"
 
 
-@dataclass(slots=True)
-class Rounds:
-    """Figures of one case, round by round."""
-
-    rates: list[float] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """The median."""
-        return statistics.median(self.rates)
-
-    def times(self, other: "Rounds") -> float:
-        """The median of the rounds' own ratios."""
-        return statistics.median(mine / theirs for mine, theirs in zip(self.rates, other.rates, strict=True))
-
-
-def measure(console: Console, owner_url: str, app_url: str, cores: Cores) -> list[Aim]:
-    """All of it, on a migrated database; the figures beside their aims. Raises BenchError."""
+def measured(console: Console, rig: Rig) -> list[Aim]:
+    """All of it, while no worker runs; the figures beside their aims. Raises BenchError."""
     python = _install(console)
-    peers_url = _peers_database(owner_url)
+    peers_url = _peers_database(rig.owner_url)
     console.print(f"\nNo-op jobs on one core: {_ROUNDS} rounds, medians …", highlight=False)
-    ours: dict[str, Rounds] = {name: Rounds() for name in ("drained", "enqueued", "enqueued_single")}
-    theirs = {name: Rounds() for name in _PEER_CASES}
+    ours: dict[str, list[float]] = {name: [] for name in ("drained", "enqueued", "enqueued_single")}
+    theirs: dict[str, list[float]] = {name: [] for name in _PEER_CASES}
     for _ in range(_ROUNDS):
-        for name, figure in _ours(app_url, "drain", cores).items():
-            ours[name].rates.append(figure)
-        _empty(owner_url)
+        for name, figure in _ours(rig, "drain").items():
+            ours[name].append(figure)
+        _empty(rig.owner_url)
         for name, (peer, jobs, batch) in _PEER_CASES.items():
             argv = [str(python), job_peers.__file__, peer, peers_url, str(jobs), str(batch)]
-            theirs[name].rates.append(float(_run(argv, cores)))
-    held = _ours(app_url, "held", cores)
-    _empty(owner_url)
-    queries = _ours(app_url, "idle", cores)["queries"]
+            theirs[name].append(float(_run(argv, rig.cores)))
+    held = _ours(rig, "held")
+    _empty(rig.owner_url)
+    queries = _ours(rig, "idle")["queries"]
     table = Table("case", "jobs/s", "rounds")
-    for name, case in {"Plinth": ours["drained"], **theirs}.items():
-        table.add_row(name, f"{case.rate:,.0f}", "  ".join(f"{rate:,.0f}" for rate in case.rates))
+    for name, rates in {"Plinth": ours["drained"], **theirs}.items():
+        table.add_row(name, f"{median(rates):,.0f}", "  ".join(f"{rate:,.0f}" for rate in rates))
     console.print(table)
     drained = ours["drained"]
     return [
-        Aim("no-op jobs, against procrastinate", drained.times(theirs["procrastinate"]), 10, "×"),
-        Aim("… pgqueuer at its benchmark's settings", drained.times(theirs["pgqueuer, batches of 10"]), 1, "×"),
-        Aim("… pgqueuer with batches of 100", drained.times(theirs["pgqueuer, batches of 100"]), 1, "×"),
-        Aim("no-op jobs of one worker core", drained.rate, 16_300, "jobs/s"),
-        Aim("enqueued, a thousand a commit", ours["enqueued"].rate, 50_000, "jobs/s"),
-        Aim("enqueued, one a commit", ours["enqueued_single"].rate, 3_000, "jobs/s"),
+        Aim("no-op jobs, against procrastinate", median_ratio(drained, theirs["procrastinate"]), 10, "×"),
+        Aim(
+            "no-op jobs, against pgqueuer in batches of 10",
+            median_ratio(drained, theirs["pgqueuer, batches of 10"]),
+            1,
+            "×",
+        ),
+        Aim(
+            "no-op jobs, against pgqueuer in batches of 100",
+            median_ratio(drained, theirs["pgqueuer, batches of 100"]),
+            1,
+            "×",
+        ),
+        Aim("enqueued, a thousand a commit", median(ours["enqueued"]), 50_000, "jobs/s"),
+        Aim("enqueued, one a commit", median(ours["enqueued_single"]), 3_000, "jobs/s"),
         Aim(
             f"no-op jobs past {job_worker.DEAD_ROWS:,} dead rows, of those without",
             100 * held["held"] / held["free"],
@@ -93,8 +84,9 @@ def measure(console: Console, owner_url: str, app_url: str, cores: Cores) -> lis
     ]
 
 
-def _ours(url: str, what: str, cores: Cores) -> dict[str, float]:
-    figures: dict[str, float] = json.loads(_run([sys.executable, "-m", job_worker.__name__, url, what], cores))
+def _ours(rig: Rig, what: str) -> dict[str, float]:
+    argv = [sys.executable, "-m", job_worker.__name__, rig.app_url, what]
+    figures: dict[str, float] = json.loads(_run(argv, rig.cores))
     return figures
 
 
@@ -143,17 +135,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="plinth-bench-jobs-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)
-        postgres = EmbeddedPostgres(folder / "postgres", database="plinth")
-        with running_on(cores.load):
-            postgres.start()
         try:
-            migrate(postgres.url())
-            print_aims(console, measure(console, postgres.url(), postgres.url(APP_LOGIN), cores))
+            with running_on(cores.load), Rig(folder, cores) as rig:
+                print_aims(console, measured(console, rig))
         except BenchError as error:
             console.print(f"[red]{type(error).__name__}[/]: {error}", markup=True, highlight=False)
             return 1
-        finally:
-            postgres.stop()
     return 0
 
 

@@ -1,17 +1,20 @@
 """Throughput of the cases that are compared, in rounds, and latency against load."""
 
 import os
+import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.h2load import Load, Sample, Target, run
 
 # As many calls under way in each case: what is compared is the server, not the queue in front of it.
-_UNDER_WAY = 32
-_GRPC_CONNECTIONS = 4
-_WARM_UP_CALLS = 1500
+UNDER_WAY = 32
+GRPC_CONNECTIONS = 4
+_COLD_CALLS = 5 * UNDER_WAY
+_WARM_UP_SECONDS = 1.0
+_ORDER_SEED = 20
 _SWEEP_FRACTIONS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1)
 
 
@@ -30,10 +33,10 @@ class Round:
 
 @dataclass(slots=True)
 class Case:
-    """One thing to call, the process whose processor time counts, and what was measured."""
+    """One thing to call so many times, the process whose processor time counts, and what was measured."""
 
     name: str
-    target: Target
+    call: Callable[[int], Sample]
     pid: int
     rounds: list[Round] = field(default_factory=list)
 
@@ -53,34 +56,55 @@ class Case:
         return statistics.median(one.busy for one in self.rounds)
 
     def times(self, other: "Case") -> float:
-        """How many times as fast as `other`: the median of the rounds' own ratios, since weather spares no round."""
-        pairs = zip(self.rounds, other.rounds, strict=True)
-        return statistics.median(mine.sample.rate / theirs.sample.rate for mine, theirs in pairs)
+        """How many times as fast as `other`."""
+        return median_ratio([one.sample.rate for one in self.rounds], [one.sample.rate for one in other.rounds])
 
     def percentile(self, percent: float) -> float:
         """Of the latency, in seconds: the median of the rounds."""
         return statistics.median(one.sample.percentile(percent) for one in self.rounds)
 
 
-def full_load(target: Target, calls: int) -> Load:
-    """As fast as it goes, with _UNDER_WAY calls at once: over a few connections in gRPC, one each in HTTP/1.1."""
-    if target.message is None:
-        return Load(calls, _UNDER_WAY)
-    return Load(calls, _GRPC_CONNECTIONS, _UNDER_WAY // _GRPC_CONNECTIONS)
+def median_ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the rounds' own ratios: in each, both met the same weather."""
+    return statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+
+
+def full_load(target: Target) -> Callable[[int], Sample]:
+    """As fast as it goes, with UNDER_WAY calls at once: over a few connections in gRPC, one each in HTTP/1.1."""
+
+    def call(calls: int) -> Sample:
+        if target.message is None:
+            return run(target, Load(calls, UNDER_WAY))
+        return run(target, Load(calls, GRPC_CONNECTIONS, UNDER_WAY // GRPC_CONNECTIONS))
+
+    return call
+
+
+def one_at_a_time(target: Target) -> Callable[[int], Sample]:
+    """Each call after the one before: what counts is all that a call takes, on whatever core."""
+    return lambda calls: run(target, Load(calls, 1))
 
 
 def measure(cases: Sequence[Case], *, rounds: int, seconds: float) -> None:
-    """Run each case for about `seconds` in each round; the cases take turns, so that all meet the same weather."""
-    calls = {}
+    """Warm each case up, then run it for about `seconds` in each round.
+
+    The cases' order is drawn anew for each round (the same draws in each run): what one case leaves behind in caches
+    and in the database slows the next one down, by up to a tenth, and must not always hit the same.
+    """
+    rates = {}
     for case in cases:
-        run(case.target, full_load(case.target, _WARM_UP_CALLS))
-        warm = run(case.target, full_load(case.target, _WARM_UP_CALLS))
-        calls[case.name] = max(_UNDER_WAY, round(warm.rate * seconds))
+        cold = case.call(_COLD_CALLS)
+        rates[case.name] = case.call(_calls(cold.rate, _WARM_UP_SECONDS)).rate
+    draw = random.Random(_ORDER_SEED)  # an order, no secret
     for _ in range(rounds):
-        for case in cases:
+        for case in draw.sample(cases, len(cases)):
             before = _processor_seconds(case.pid)
-            sample = run(case.target, full_load(case.target, calls[case.name]))
+            sample = case.call(_calls(rates[case.name], seconds))
             case.rounds.append(Round(sample, (_processor_seconds(case.pid) - before) / sample.calls))
+
+
+def _calls(rate: float, seconds: float) -> int:
+    return max(UNDER_WAY, round(rate * seconds))
 
 
 def _processor_seconds(pid: int) -> float:
@@ -107,7 +131,7 @@ def sweep(target: Target, at_most: float, *, seconds: float) -> list[Point]:
     points: list[Point] = []
     for fraction in _SWEEP_FRACTIONS:
         offered = at_most * fraction
-        load = Load(max(_UNDER_WAY, round(offered * seconds)), _UNDER_WAY, offered=offered)
+        load = Load(max(UNDER_WAY, round(offered * seconds)), UNDER_WAY, offered=offered)
         sample = run(target, load)
         points.append(Point(offered, sample.rate, sample.percentile(50), sample.percentile(99)))
     return points

@@ -1,8 +1,9 @@
-"""The peer: GetWorkspace as a good engineer writes it with FastAPI, SQLAlchemy's async ORM and asyncpg.
+"""The peer: two calls as a good engineer writes them with FastAPI, SQLAlchemy's async ORM and asyncpg.
 
-It does what Plinth does on this call: verifies the token (cached), sets role, workspace and user in the transaction,
-asks whether the user is a member who may read (cached for the second by which Plinth may be late, too), reads the row
-under row-level security, answers the same JSON, counts in Prometheus and writes a JSON access log. It traces nothing.
+It does what Plinth does on GetWorkspace: verifies the token (cached), sets role, workspace and user in the transaction,
+asks whether the user is a member who may (cached for the second by which Plinth may be late, too), reads the row under
+row-level security, answers the same JSON, counts in Prometheus and writes a JSON access log. It traces nothing. What
+TransitionProject takes beyond that is in `peer_projects`.
 """
 
 import os
@@ -20,51 +21,24 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-from sqlalchemy import DateTime, select, text
+from sqlalchemy import select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.bench.peer_projects import TransitionIn, TransitionOut, transition
+from tests.bench.peer_tables import Member, Workspace
 from tests.bench.tokens import NotSignedIn, Tokens
 
 DATABASE_URL, JWKS = "PEER_DATABASE_URL", "PEER_JWKS"
 POOL_SIZE = 16
 MEMBERSHIP_SECONDS = 1.0
-_READERS = frozenset({"owner", "admin", "member", "viewer"})
+_MOVERS = frozenset({"owner", "admin", "member"})
+_READERS = _MOVERS | {"viewer"}
 _SCOPE = text(
-    "select set_config('role', 'plinth_tenancy', true), set_config('plinth.workspace', :workspace, true),"
+    "select set_config('role', :role, true), set_config('plinth.workspace', :workspace, true),"
     " set_config('plinth.user', :user, true)"
 )
-
-
-class Base(DeclarativeBase):
-    """The tables, of which the migrations of Plinth are the truth."""
-
-
-class Workspace(Base):
-    """A workspace."""
-
-    __tablename__ = "workspaces"
-    __table_args__ = {"schema": "tenancy"}  # noqa: RUF012  # SQLAlchemy's own form
-
-    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
-    display_name: Mapped[str]
-    version: Mapped[int]
-    create_time: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    update_time: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    delete_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-
-
-class Member(Base):
-    """Who is in a workspace, and as what."""
-
-    __tablename__ = "members"
-    __table_args__ = {"schema": "tenancy"}  # noqa: RUF012  # SQLAlchemy's own form
-
-    workspace_id: Mapped[UUID] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID] = mapped_column(primary_key=True)
-    role: Mapped[str]
 
 
 class WorkspaceOut(BaseModel):
@@ -85,23 +59,33 @@ class GetWorkspaceOut(BaseModel):
     workspace: WorkspaceOut
 
 
-class Memberships:
-    """The role of a user in a workspace, remembered for MEMBERSHIP_SECONDS."""
+class Tenants:
+    """Sessions in the scope of a workspace and a user. A user's role is remembered for MEMBERSHIP_SECONDS."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[UUID, UUID], tuple[str, float]] = {}
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+        self._roles: dict[tuple[UUID, UUID], tuple[str, float]] = {}
 
-    async def role(self, session: AsyncSession, workspace_id: UUID, user_id: UUID) -> str | None:
-        """The role; None for who is no member."""
-        known = self._known.get((workspace_id, user_id))
-        if known is not None and known[1] > time.monotonic():
-            return known[0]
-        role = await session.scalar(
-            select(Member.role).where(Member.workspace_id == workspace_id, Member.user_id == user_id)
-        )
-        if role is not None:
-            self._known[workspace_id, user_id] = role, time.monotonic() + MEMBERSHIP_SECONDS
-        return role
+    @asynccontextmanager
+    async def session(self, role: str, workspace_id: UUID, user_id: UUID) -> AsyncIterator[AsyncSession]:
+        """One transaction under this role of the database."""
+        async with self._sessions() as session:
+            await session.execute(_SCOPE, {"role": role, "workspace": str(workspace_id), "user": str(user_id)})
+            yield session
+
+    async def require(self, permitted: frozenset[str], workspace_id: UUID, user_id: UUID) -> None:
+        """Let pass only members in one of these roles. Raises HTTPException."""
+        known = self._roles.get((workspace_id, user_id))
+        if known is None or known[1] <= time.monotonic():
+            async with self.session("plinth_tenancy", workspace_id, user_id) as session:
+                role = await session.scalar(
+                    select(Member.role).where(Member.workspace_id == workspace_id, Member.user_id == user_id)
+                )
+            if role is None:
+                raise HTTPException(404, "There is no such workspace.")
+            known = self._roles[workspace_id, user_id] = role, time.monotonic() + MEMBERSHIP_SECONDS
+        if known[0] not in permitted:
+            raise HTTPException(403, "Your role does not permit this.")
 
 
 class Observed:
@@ -159,8 +143,8 @@ class Observed:
 def create_app(database_url: URL, jwks: str) -> FastAPI:
     """The service over this database."""
     engine = create_async_engine(database_url, pool_size=POOL_SIZE, max_overflow=0)
-    sessions = async_sessionmaker(engine, expire_on_commit=False)
-    tokens, memberships, registry = Tokens(jwks), Memberships(), CollectorRegistry()
+    tenants = Tenants(async_sessionmaker(engine, expire_on_commit=False))
+    tokens, registry = Tokens(jwks), CollectorRegistry()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -177,23 +161,11 @@ def create_app(database_url: URL, jwks: str) -> FastAPI:
         except NotSignedIn:
             raise HTTPException(401, "Sign in.") from None
 
-    async def tenant_session(
-        workspace_id: UUID, user_id: Annotated[UUID, Depends(current_user)]
-    ) -> AsyncIterator[AsyncSession]:
-        async with sessions() as session, session.begin():
-            await session.execute(_SCOPE, {"workspace": str(workspace_id), "user": str(user_id)})
-            role = await memberships.role(session, workspace_id, user_id)
-            if role is None:
-                raise HTTPException(404, "There is no such workspace.")
-            if role not in _READERS:
-                raise HTTPException(403, "This needs the permission workspace.read.")
-            yield session
-
     @app.get("/v1/workspaces/{workspace_id}")
-    async def get_workspace(
-        workspace_id: UUID, session: Annotated[AsyncSession, Depends(tenant_session)]
-    ) -> GetWorkspaceOut:
-        workspace = await session.scalar(select(Workspace).where(Workspace.workspace_id == workspace_id))
+    async def get_workspace(workspace_id: UUID, user_id: Annotated[UUID, Depends(current_user)]) -> GetWorkspaceOut:
+        await tenants.require(_READERS, workspace_id, user_id)
+        async with tenants.session("plinth_tenancy", workspace_id, user_id) as session:
+            workspace = await session.scalar(select(Workspace).where(Workspace.workspace_id == workspace_id))
         if workspace is None:
             raise HTTPException(404, "There is no such workspace.")
         return GetWorkspaceOut(
@@ -205,6 +177,19 @@ def create_app(database_url: URL, jwks: str) -> FastAPI:
                 update_time=workspace.update_time,
             )
         )
+
+    @app.post("/v1/workspaces/{workspace_id}/projects/{project_id}:transition")
+    async def transition_project(
+        workspace_id: UUID,
+        project_id: UUID,
+        wanted: TransitionIn,
+        request: Request,
+        user_id: Annotated[UUID, Depends(current_user)],
+    ) -> TransitionOut:
+        await tenants.require(_MOVERS, workspace_id, user_id)
+        source = request.client.host if request.client else ""
+        async with tenants.session("plinth_projects", workspace_id, user_id) as session:
+            return await transition(session, workspace_id, project_id, user_id, wanted, source)
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:

@@ -1,13 +1,18 @@
-"""What was measured, against what was aimed at, as tables."""
+"""What was measured, against what was aimed at: as tables, and as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from tests.bench.measure import Case
+from tests.bench.measure import Case, Point
 from tests.bench.stages import Breakdown
+
+OUTPUT = Path(__file__).resolve().parents[2] / ".build" / "bench"
+_MANY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,40 @@ def print_aims(console: Console, aims: Sequence[Aim]) -> None:
         sign = "≥" if aim.at_least else "≤"
         table.add_row(
             aim.what,
-            f"{aim.measured:.2f} {aim.unit}",
-            f"{sign} {aim.target:g} {aim.unit}",
+            f"{aim.measured:,.{0 if aim.measured >= _MANY else 2}f} {aim.unit}",
+            f"{sign} {aim.target:,g} {aim.unit}",
             "[green]met[/]" if aim.met else "[red]missed[/]",
         )
     console.print(table)
+
+
+def keep(
+    path: Path,
+    machine: str,
+    cases: Sequence[Case],
+    curves: Mapping[str, Sequence[Point]],
+    breakdown: Breakdown,
+    aims: Sequence[Aim],
+) -> None:
+    """All figures, as JSON."""
+    figures = {
+        "machine": machine,
+        "cases": {
+            case.name: {
+                "calls_per_second": case.rate,
+                "cpu_microseconds": case.cpu * 1e6,
+                "rounds": [one.sample.rate for one in case.rounds],
+                "p50_ms": case.percentile(50) * 1e3,
+                "p99_ms": case.percentile(99) * 1e3,
+            }
+            for case in cases
+        },
+        "latency": {name: [asdict(point) for point in points] for name, points in curves.items()},
+        "stages_microseconds": asdict(breakdown),
+        "aims": [asdict(aim) | {"met": aim.met} for aim in aims],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=2))
 
 
 def _right(*names: str) -> list[Column]:

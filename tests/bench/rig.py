@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,7 @@ from services.mesh.postgres import EmbeddedPostgres
 from services.mesh.supervisor import APP_LOGIN
 from tests.bench import bare, peer, stages
 from tests.bench.cores import Cores, running_on
+from tests.bench.h2load import BenchError
 from tests.bench.world import World
 from tests.support.settings import MASTER_KEYS
 
@@ -46,6 +48,26 @@ def answers(url: str) -> Callable[[], bool]:
             return False
 
     return ask
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under test, which is up."""
+
+    child: Child
+    address: str
+
+    @property
+    def pid(self) -> int:
+        """Of its process. Raises BenchError when it has died."""
+        pid = self.child.pid
+        if pid is None:
+            raise BenchError(f"{self.child.name} has died:\n{self.child.log.tail()}")
+        return pid
+
+    def stop(self) -> None:
+        """End it before the rig is left, so that it is in nobody's way."""
+        self.child.stop(_STOP_SECONDS)
 
 
 class SpanSink(trace_service_pb2_grpc.TraceServiceServicer):
@@ -80,7 +102,7 @@ class Rig:
             self.postgres = EmbeddedPostgres(self.folder / "postgres")
             self._exit.callback(self.postgres.stop)
             self.postgres.start()
-            migrate(self.postgres.url())
+            migrate(self.owner_url)
             self._sink = SpanSink()
             self._exit.callback(self._sink.close)
             self._exit = self._exit.pop_all()
@@ -90,50 +112,55 @@ class Rig:
         self._exit.close()
 
     @property
+    def owner_url(self) -> str:
+        """The database, as the superuser."""
+        return self.postgres.url()
+
+    @property
     def app_url(self) -> str:
         """The database, as the app's login."""
         return self.postgres.url(APP_LOGIN)
 
-    def plinth(self, trace_ratio: str) -> tuple[Child, str]:
-        """Plinth's own server process, and its address."""
+    def plinth(self, trace_ratio: str) -> Server:
+        """Plinth's own server process."""
         address = self._reserve()
         argv = [sys.executable, "-m", "services.cli", "serve", "--address", address]
         argv += ["--metrics-port", self._reserve().rpartition(":")[2]]
         name = f"plinth-{trace_ratio}"
         program = Program(name, argv, lambda: grpc_serving(address), self._plinth_environment(trace_ratio))
-        return self._start(program, self.cores.server), address
+        return Server(self._start(program, self.cores.server), address)
 
-    def beside(self, role: str) -> tuple[Child, str]:
-        """A process of Plinth's beside the server, on its core: `streams` or `worker`; and its address."""
+    def beside(self, role: str) -> Server:
+        """A process of Plinth's beside the server, on its core: `streams` or `worker`."""
         address = self._reserve()
         argv = [sys.executable, "-m", "services.cli", role, "--address", address]
         program = Program(role, argv, lambda: grpc_serving(address), self._plinth_environment(SAMPLED))
-        return self._start(program, self.cores.server), address
+        return Server(self._start(program, self.cores.server), address)
 
-    def staged(self, result: Path) -> tuple[Child, str]:
+    def staged(self, result: Path) -> Server:
         """Plinth with a clock at every stage, which writes what it found to `result` when it is stopped."""
         address = self._reserve()
         argv = [sys.executable, "-m", stages.__name__, "--address", address, "--result", str(result)]
         program = Program("stages", argv, lambda: grpc_serving(address), self._plinth_environment(SAMPLED))
-        return self._start(program, self.cores.server), address
+        return Server(self._start(program, self.cores.server), address)
 
-    def bare(self, world: World) -> tuple[Child, str]:
-        """The bare servicer, and its address."""
+    def bare(self, world: World, *, tuned: bool = False) -> Server:
+        """The bare servicer; `tuned` with what Plinth tells the system about its process."""
         address = self._reserve()
         environment = own_environment(**{bare.DATABASE_URL: self.app_url, bare.JWKS: world.jwks})
-        argv = [sys.executable, "-m", bare.__name__, "--address", address]
-        program = Program("bare", argv, lambda: grpc_serving(address), environment)
-        return self._start(program, self.cores.server), address
+        argv = [sys.executable, "-m", bare.__name__, "--address", address, *(["--tuned"] if tuned else [])]
+        program = Program("bare-tuned" if tuned else "bare", argv, lambda: grpc_serving(address), environment)
+        return Server(self._start(program, self.cores.server), address)
 
-    def peer(self, world: World) -> tuple[Child, str]:
-        """The peer under uvicorn with one worker, and its address."""
+    def peer(self, world: World) -> Server:
+        """The peer under uvicorn with one worker."""
         address = self._reserve()
         host, _, port = address.rpartition(":")
         environment = own_environment(**{peer.DATABASE_URL: self.app_url, peer.JWKS: world.jwks})
         argv = [sys.executable, "-m", "uvicorn", "--factory", f"{peer.__name__}:{peer.from_environment.__name__}"]
         argv += ["--host", host, "--port", port, "--workers", "1", "--no-access-log", "--log-level", "warning"]
         program = Program("peer", argv, answers(f"http://{address}/healthz"), environment)
-        return self._start(program, self.cores.server), address
+        return Server(self._start(program, self.cores.server), address)
 
     def edge_of_plinth(self, server: str) -> str:
         """Envoy with the generated configuration in front of a Plinth server; where it listens."""

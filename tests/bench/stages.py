@@ -26,6 +26,7 @@ from interceptors.policy import PolicyTable
 from interceptors.stages import Stage
 from services.kernel.config import load_settings
 from services.runtime import open_runtime
+from services.scheduling import take_turns
 from services.serve import server_options
 from services.wiring import ALL_DOMAINS, Mesh
 
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--address", required=True)
     parser.add_argument("--result", required=True, type=Path)
     arguments = parser.parse_args()
+    take_turns()
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings, clock = load_settings(), Clock([])

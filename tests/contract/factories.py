@@ -40,8 +40,8 @@ from plinth.tenancy.v1 import (
     workspace_service_pb2,
 )
 from tests.conftest import OWNER_URL
-from tests.mesh.waiting import until
 from tests.support.people import PASSWORD, People, Person, token_in
+from tests.support.waiting import until
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from services.administration import read_mail
 from services.kernel import migrations
 from services.kernel.config import Settings
-from services.mesh.supervisor import Mesh
+from services.mesh.supervisor import Supervisor
 from services.wiring import ALL_DOMAINS
 from tests.support.people import People, Person
 from tests.support.settings import ENVIRONMENT, settings_for_tests
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 class Edge:
     """A running mesh as its clients and operators see it."""
 
-    mesh: Mesh
+    mesh: Supervisor
     rest: httpx.Client
     channel: grpc.Channel
     people: People
@@ -66,7 +66,7 @@ def _run(**options: Any) -> Iterator[Edge]:
     def migrate(url: str) -> None:
         migrations.migrate(url)
 
-    mesh = Mesh.ephemeral(
+    mesh = Supervisor.ephemeral(
         migrate, env=_ENVIRONMENT, cors_origins=(ORIGIN,), drain_seconds=3.0, start_seconds=60.0, **options
     )
     with (

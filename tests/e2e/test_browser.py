@@ -13,27 +13,49 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from plinth.projects.v1 import project_pb2, project_service_pb2, project_service_pb2_grpc
 from tests.e2e.conftest import Edge
-from tests.mesh.waiting import until
+from tests.e2e.test_streams import past_retention
 from tests.support.browser import running_browser
 from tests.support.line import Line, line_to
 from tests.support.people import PASSWORD, Person
 from tests.support.stubs import with_token
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 MILLISECONDS = 40_000
 # Any document of the edge's own origin: what runs in it is a page of ours.
 DOCUMENT = "/.well-known/jwks.json"
-# The whole client. A browser comes back by itself, but not once it was answered with an error: then the page does.
-FOLLOW = """path => {
+# The whole client, as docs/events.md has it.
+FOLLOW = """([path, cursor]) => {
     window.heard = [];
     window.connections = 0;
-    let last = "";
+    window.reasons = [];
+    let last = cursor;
     const connect = () => {
-        const source = new EventSource(last ? `${path}?cursor=${last}` : path);
+        const url = last ? `${path}?cursor=${last}` : path;
+        const source = new EventSource(url);
         source.addEventListener("connected", event => { last = event.lastEventId; window.connections += 1; });
         source.onmessage = event => { last = event.lastEventId; window.heard.push(JSON.parse(event.data)); };
-        source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(connect, 100); };
+        source.onerror = async () => {
+            if (source.readyState !== EventSource.CLOSED) return;
+            const reason = await why(url);
+            window.reasons.push(reason);
+            if (reason === "CURSOR_EXPIRED") last = "";
+            setTimeout(connect, 100);
+        };
+    };
+    const why = async url => {
+        const leave = new AbortController();
+        try {
+            const answer = await fetch(url, {signal: leave.signal});
+            if (answer.ok) return "";
+            const {details} = await answer.json();
+            return details.find(detail => detail.reason)?.reason ?? "";
+        } catch {
+            return "";
+        } finally {
+            leave.abort();
+        }
     };
     connect();
 }"""
@@ -143,6 +165,11 @@ def call(page: Page, method: str, path: str, body: object = None) -> dict[str, o
     return answer
 
 
+def follow(page: Page, work: Work, cursor: str = "") -> None:
+    """Have the page follow the project's activity."""
+    page.evaluate(FOLLOW, [f"/v1/{work.project.name}/activity:watch", cursor])
+
+
 def names_heard(page: Page) -> list[str]:
     """The names that the page was told of, in the order in which it was."""
     told = page.evaluate("heard.map(activity => activity.changes)")
@@ -226,7 +253,7 @@ CUTS = {
 
 class TestFollowing:
     def test_what_happens_is_there_at_once(self, page: Page, work: Work) -> None:
-        page.evaluate(FOLLOW, f"/v1/{work.project.name}/activity:watch")
+        follow(page, work)
         page.wait_for_function("connections === 1")
         work.rename(1)
         page.wait_for_function("heard.length === 1")
@@ -234,11 +261,20 @@ class TestFollowing:
         assert activity["resource"] == activity["project"] == work.project.name
         assert (activity["verb"], activity["changes"][0]["newValue"]) == ("updated", "Name 1")
 
+    def test_past_retention_it_is_told_why_and_begins_anew(self, edge: Edge, page: Page, work: Work) -> None:
+        with past_retention(edge) as cursor:
+            follow(page, work, cursor)
+            page.wait_for_function("connections === 1")
+            work.rename(1)
+            page.wait_for_function("heard.length === 1")
+        assert page.evaluate("reasons") == ["CURSOR_EXPIRED"]
+        assert names_heard(page) == work.names
+
     @pytest.mark.parametrize("cut", CUTS)
     def test_whatever_breaks_the_line_nothing_is_missed_and_nothing_told_twice(
         self, edge: Edge, line: Line, page: Page, work: Work, cut: str
     ) -> None:
-        page.evaluate(FOLLOW, f"/v1/{work.project.name}/activity:watch")
+        follow(page, work)
         page.wait_for_function("connections === 1")
         work.rename(2)
         page.wait_for_function("heard.length === 2")

@@ -9,13 +9,14 @@ import grpc
 import httpx
 import pytest
 
+from plinth.events.v1 import event_service_pb2
 from plinth.identity.v1 import auth_service_pb2
 from plinth.projects.v1 import activity_service_pb2, project_pb2, project_service_pb2
 from tests.e2e.conftest import Edge
 from tests.e2e.test_rest import reason_of
-from tests.mesh.waiting import until
 from tests.support.errors import refused
 from tests.support.people import Person
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
@@ -26,6 +27,19 @@ def watch(owner: Person, workspace: str, cursor: str = "") -> Iterator[Message]:
     """The workspace's activity, by gRPC; the first message says that the stream is open."""
     request = activity_service_pb2.WatchActivityRequest(parent=workspace, cursor=cursor)
     return iter(owner.stubs.activity.WatchActivity(request))
+
+
+@contextlib.contextmanager
+def past_retention(edge: Edge) -> Iterator[str]:
+    """As if the first event were no longer kept: a cursor from before it."""
+    forget = "update kernel.event_retention set dropped = %s"
+    with edge.database() as connection:
+        connection.execute(forget, [1])
+    try:
+        yield "0"
+    finally:
+        with edge.database() as connection:
+            connection.execute(forget, [0])
 
 
 def create(owner: Person, workspace: str, name: str) -> None:
@@ -97,6 +111,39 @@ def test_a_cursor_that_leads_nowhere_is_refused_with_a_reason(edge: Edge, cursor
     assert reason_of(edge.call("GET", f"{path}?cursor={cursor}", person=owner), 400) == "CURSOR_INVALID"
     by_header = edge.call("GET", path, person=owner, headers={"last-event-id": cursor})
     assert reason_of(by_header, 400) == "CURSOR_INVALID"
+
+
+@pytest.fixture
+def expired(edge: Edge) -> Iterator[str]:
+    """A cursor from before what the log keeps."""
+    with past_retention(edge) as cursor:
+        yield cursor
+
+
+def test_a_cursor_past_retention_is_refused_with_a_reason_over_grpc(edge: Edge, expired: str) -> None:
+    owner, workspace = edge.new_workspace()
+    events = event_service_pb2.WatchEventsRequest(parent=workspace, cursor=expired)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "CURSOR_EXPIRED"):
+        list(owner.stubs.events.WatchEvents(events))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "CURSOR_EXPIRED"):
+        list(watch(owner, workspace, expired))
+
+
+@pytest.mark.parametrize("stream", ["activity:watch", "events:watch"])
+def test_and_over_sse(edge: Edge, expired: str, stream: str) -> None:
+    owner, workspace = edge.new_workspace()
+    path = f"/v1/{workspace}/{stream}"
+    assert reason_of(edge.call("GET", f"{path}?cursor={expired}", person=owner), 400) == "CURSOR_EXPIRED"
+    by_header = edge.call("GET", path, person=owner, headers={"last-event-id": expired})
+    assert reason_of(by_header, 400) == "CURSOR_EXPIRED"
+
+
+def test_while_nothing_happens_it_says_that_it_is_there(edge: Edge) -> None:
+    owner, workspace = edge.new_workspace()
+    headers = {"authorization": f"Bearer {owner.access_token}"}
+    with edge.rest.stream("GET", f"/v1/{workspace}/activity:watch", headers=headers) as answer:
+        heartbeat = next(chunk for chunk in answer.iter_raw() if chunk.startswith(b":"))
+    assert heartbeat.startswith(b":\n\nid: ")
 
 
 def test_it_ends_with_the_session(edge: Edge) -> None:

@@ -6,14 +6,14 @@ from uuid import UUID
 
 import psycopg
 
-from plinth.events.v1 import event_pb2, job_pb2, webhook_endpoint_pb2
+from plinth.events.v1 import delivery_pb2, event_pb2, job_pb2, webhook_endpoint_pb2
 from plinth.events.v1 import event_service_pb2 as events
 from plinth.events.v1 import job_service_pb2 as jobs
 from plinth.events.v1 import webhook_service_pb2 as webhooks
 from plinth.tenancy.v1 import workspace_pb2
 from plinth.tenancy.v1 import workspace_service_pb2 as workspaces
-from tests.mesh.waiting import until
 from tests.support.people import People, Person
+from tests.support.waiting import until
 
 RENAMED = "plinth.tenancy.workspace.updated.v1"
 
@@ -65,6 +65,10 @@ class Office:
         """The same, with the secret."""
         request = webhooks.CreateWebhookEndpointRequest(parent=self.workspace, webhook_endpoint=wanted)
         return self.owner.stubs.webhooks.CreateWebhookEndpoint(request)
+
+    def delivery(self, name: str) -> delivery_pb2.Delivery:
+        """A delivery, with all that the log has of it."""
+        return self.owner.stubs.webhooks.GetDelivery(webhooks.GetDeliveryRequest(name=name)).delivery
 
     def jobs(self, **filters: Any) -> list[job_pb2.Job]:
         """Jobs, newest first."""

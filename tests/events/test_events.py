@@ -7,8 +7,8 @@ import grpc
 from plinth.events.v1 import event_service_pb2 as events
 from services.kernel.wire import timestamp
 from tests.events.office import RENAMED, Office
-from tests.mesh.waiting import until
 from tests.support.errors import refused
+from tests.support.waiting import until
 
 CODE = grpc.StatusCode
 

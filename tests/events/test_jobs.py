@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from plinth.events.v1 import job_pb2
+from plinth.events.v1 import delivery_pb2, job_pb2
 from plinth.events.v1 import job_service_pb2 as jobs
 from plinth.events.v1 import webhook_service_pb2 as webhooks
 from services.kernel.wire import timestamp
@@ -166,6 +166,54 @@ class TestCancel:
         name = office.dead_job()
         with refused(CODE.FAILED_PRECONDITION, "JOB_STATE_CONFLICT"):
             cancel(office, name)
+
+
+class TestOfADelivery:
+    def test_what_is_cancelled_with_its_job_comes_back_with_it(self, office: Office) -> None:
+        name = office.job()
+        delivery = office.jobs()[0].subject
+        cancel(office, name)
+        cancelled = office.delivery(delivery)
+        assert (cancelled.state, cancelled.last_error) == (
+            delivery_pb2.Delivery.STATE_CANCELLED,
+            "Its job was cancelled.",
+        )
+        assert cancelled.HasField("complete_time")
+        assert not cancelled.HasField("next_attempt_time")
+        requeue(office, name)
+        pending = office.delivery(delivery)
+        assert (pending.state, pending.last_error) == (delivery_pb2.Delivery.STATE_PENDING, "")
+        assert not pending.HasField("complete_time")
+
+    def test_one_that_runs_is_cancelled_at_once(self, office: Office) -> None:
+        name = office.job()
+        delivery = office.jobs()[0].subject
+        office.set_job(name, "running")
+        cancel(office, name)
+        assert office.delivery(delivery).state == delivery_pb2.Delivery.STATE_CANCELLED
+
+    def test_without_its_body_it_cannot_come_back(self, office: Office) -> None:
+        name = office.job()
+        delivery = office.jobs()[0].subject
+        cancel(office, name)
+        office.database.execute(
+            "update events.webhook_deliveries set payload = null where delivery_id = %s", [delivery.rpartition("/")[2]]
+        )
+        with refused(CODE.FAILED_PRECONDITION, "DELIVERY_PAYLOAD_EXPIRED") as refusal:
+            requeue(office, name)
+        assert refusal.metadata == {"delivery": delivery}
+        assert office.jobs()[0].state == job_pb2.Job.STATE_CANCELLED
+
+    def test_one_that_was_sent_anew_meanwhile_stays_as_it_is(self, office: Office) -> None:
+        name = office.job()
+        delivery = office.jobs()[0].subject
+        cancel(office, name)
+        stubs = office.owner.stubs.webhooks
+        retried = stubs.RetryDelivery(webhooks.RetryDeliveryRequest(name=delivery)).delivery
+        assert retried.state == delivery_pb2.Delivery.STATE_PENDING
+        cancel(office, requeue(office, name).name)
+        assert office.delivery(delivery).state == delivery_pb2.Delivery.STATE_PENDING
+        assert "delivery.retried" in office.actions()
 
 
 class TestDiscard:

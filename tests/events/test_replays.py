@@ -16,14 +16,15 @@ from services.events.service import EventsServices, replays
 from services.kernel import cursors
 from services.kernel.db import Scope
 from services.kernel.events import Event
+from services.kernel.jobs.model import Backoff
 from services.kernel.jobs.worker import Worker
 from services.kernel.subscriptions import Subscription
 from services.kernel.unit_of_work import UnitOfWork, Units
 from services.kernel.wire import timestamp
 from services.runtime import Runtime
 from tests.events.office import RENAMED, Office
-from tests.mesh.waiting import until
 from tests.support.errors import refused
+from tests.support.waiting import until
 
 CODE = grpc.StatusCode
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,17 +32,20 @@ SUBSCRIBER = "events.listener"
 
 
 class Listener:
-    """A subscriber that keeps what it hears; `fail_at` makes it fail once, at the event of that name."""
+    """A subscriber that keeps what it hears; it fails once at the event `fail_at`, and always at `poison`."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.fail_at = ""
+        self.poison = ""
 
     def handle(self, uow: UnitOfWork[EventsRepositories], event: Event) -> None:
         name = str(event.message().display_name)  # type: ignore[attr-defined]  # a WorkspaceUpdated
         if name == self.fail_at:
             self.fail_at = ""
             raise RuntimeError("for once")
+        if name == self.poison:
+            raise ValueError("for ever")
         self.heard.append(name)
 
 
@@ -207,7 +211,7 @@ class TestToASubscriber:
         assert ended(office, replay(office, SUBSCRIBER)).state == job_pb2.Job.STATE_SUCCEEDED
         assert listener.heard == ["One", "Two", "Three"]
 
-    def test_after_a_failure_it_goes_on_with_the_batch_that_failed(
+    def test_after_a_failure_the_batch_that_failed_is_handled_event_by_event(
         self, office: Office, listener: Listener, worker: Worker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(replays, "_BATCH", 2)
@@ -217,11 +221,29 @@ class TestToASubscriber:
         assert ended(office, replay(office, SUBSCRIBER, since, types=[RENAMED])).state == job_pb2.Job.STATE_SUCCEEDED
         assert listener.heard == ["One", "Two", "Three", "Three", "Four"]
 
+    def test_an_event_that_cannot_be_handled_is_parked_and_the_others_go_on(
+        self, office: Office, listener: Listener, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replays, "_BACKOFF", Backoff(timedelta(0)))
+        office.renamed("One", "Poison", "Three")
+        listener.poison = "Poison"
+        assert ended(office, replay(office, SUBSCRIBER)).state == job_pb2.Job.STATE_SUCCEEDED
+        assert listener.heard[-2:] == ["One", "Three"]
+        [parked] = office.owner.stubs.jobs.ListDeadJobs(jobs.ListDeadJobsRequest(parent=office.workspace)).jobs
+        assert (parked.kind, parked.subject) == (f"{SUBSCRIBER}.parked", office.workspace)
+        assert parked.last_error == "ValueError: for ever"
+
+    def test_that_no_worker_has_ever_run_is_told_so(self, office: Office) -> None:
+        with refused(CODE.NOT_FOUND, "NOT_FOUND") as refusal:
+            replay(office, "nobody.listens")
+        assert refusal.metadata == {"resource": "nobody.listens"}
+        assert refusal.message == "No worker has ever run a subscriber of this name."
+
 
 class TestRefusals:
     def test_a_target_that_is_not_there(self, office: Office, other_office: Office) -> None:
         theirs = other_office.endpoint().name
-        for target in (theirs, theirs.replace(other_office.workspace, office.workspace), "nobody.listens"):
+        for target in (theirs, theirs.replace(other_office.workspace, office.workspace)):
             with refused(CODE.NOT_FOUND, "NOT_FOUND") as refusal:
                 replay(office, target)
             assert refusal.metadata == {"resource": target}

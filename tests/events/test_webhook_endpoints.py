@@ -143,6 +143,25 @@ class TestUpdate:
         assert refusal.fields == ["webhook_endpoint.url"]
 
 
+class TestDelete:
+    def test_with_an_endpoint_goes_all_that_belongs_to_it(self, office: Office) -> None:
+        endpoint = office.endpoint()
+        stubs = office.owner.stubs.webhooks
+        delivery = stubs.TestEndpoint(webhooks.TestEndpointRequest(name=endpoint.name)).delivery
+        stubs.DeleteWebhookEndpoint(webhooks.DeleteWebhookEndpointRequest(name=endpoint.name, etag=endpoint.etag))
+        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+            get(office, endpoint.name)
+        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+            office.delivery(delivery.name)
+        assert "webhook_endpoint.deleted" in office.actions()
+        for table in ("webhook_secrets", "webhook_deliveries"):
+            rows = office.database.execute(
+                f"select 1 from events.{table} where workspace_id = %s",  # noqa: S608  # a constant
+                [office.workspace_id],
+            )
+            assert rows.fetchall() == []
+
+
 class TestRotate:
     def test_the_new_secret_signs_first_and_the_former_for_a_day(self, office: Office, runtime: Runtime) -> None:
         made = office.create(Endpoint(url=URL))

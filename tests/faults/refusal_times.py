@@ -31,11 +31,11 @@ def warm(probes: Sequence[Probe]) -> None:
         assert refusal.code is grpc.StatusCode.OK, refusal
 
 
-def let_in_for(probes: Sequence[Probe], code: grpc.StatusCode) -> list[float]:
-    """For each probe, all run at once until they end with `code`: when the last call that was let in began, in seconds
-    from now; 0 where none was.
+def let_in_for(probes: Sequence[Probe], *codes: grpc.StatusCode) -> list[float]:
+    """For each probe, all run at once until they end with one of `codes`: when the last call that was let in began, in
+    seconds from now; 0 where none was.
 
-    A call that ends otherwise than with OK or `code` fails the test.
+    A call that ends otherwise than with OK or one of `codes` fails the test.
     """
     began = time.monotonic()
 
@@ -44,10 +44,10 @@ def let_in_for(probes: Sequence[Probe], code: grpc.StatusCode) -> list[float]:
         while True:
             asked = time.monotonic() - began
             refusal = outcome(probe)
-            if refusal.code is code:
+            if refusal.code in codes:
                 return let_in
             assert refusal.code is grpc.StatusCode.OK, refusal
-            assert asked < _GIVE_UP_SECONDS, f"not {code} within {_GIVE_UP_SECONDS:g} s"
+            assert asked < _GIVE_UP_SECONDS, f"not {codes} within {_GIVE_UP_SECONDS:g} s"
             let_in = asked
 
     with ThreadPoolExecutor(len(probes)) as pool:

@@ -19,7 +19,7 @@ from plinth.projects.v1 import activity_pb2, activity_service_pb2
 from services.administration import read_mail
 from services.kernel import migrations
 from services.mesh import children
-from services.mesh.supervisor import Mesh
+from services.mesh.supervisor import Supervisor
 from tests.faults.chaos import Mover, Recorder
 from tests.support.fleet import ENVIRONMENT
 from tests.support.people import People
@@ -42,15 +42,17 @@ _UNFINISHED = (
 
 
 @pytest.fixture
-def mesh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
+def mesh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """A mesh that is durable as in production, and starts again at once what dies."""
     monkeypatch.setattr(children, "STEADY_SECONDS", 0.0)
     environment = ENVIRONMENT | {"PLINTH_WEBHOOK_ALLOW": "127.0.0.0/8", "PLINTH_WEBHOOK_ALLOW_HTTP": "true"}
-    with Mesh.ephemeral(migrations.migrate, env=environment, fast=False, drain_seconds=2.0, start_seconds=60.0) as mesh:
+    with Supervisor.ephemeral(
+        migrations.migrate, env=environment, fast=False, drain_seconds=2.0, start_seconds=60.0
+    ) as mesh:
         yield mesh
 
 
-def look_after(mesh: Mesh, condition: Any, what: str, seconds: float) -> None:
+def look_after(mesh: Supervisor, condition: Any, what: str, seconds: float) -> None:
     """Start again what has died, until the condition holds."""
     until = time.monotonic() + seconds
     while not condition():
@@ -59,14 +61,14 @@ def look_after(mesh: Mesh, condition: Any, what: str, seconds: float) -> None:
         threading.Event().wait(0.02)
 
 
-def rows(mesh: Mesh, query: Any) -> list[tuple[Any, ...]]:
+def rows(mesh: Supervisor, query: Any) -> list[tuple[Any, ...]]:
     """What the database holds, past every policy."""
     with psycopg.connect(mesh.migrate_database_url) as connection:
         return connection.execute(query).fetchall()
 
 
 @pytest.mark.timeout(600)
-def test_a_hundred_kills_lose_and_double_nothing(mesh: Mesh) -> None:
+def test_a_hundred_kills_lose_and_double_nothing(mesh: Supervisor) -> None:
     rng = random.Random(20261122)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -130,11 +132,11 @@ def _mover(people: People, recorder: Recorder, until: float) -> Mover:
     return mover
 
 
-def _kill(mesh: Mesh, name: str) -> None:
+def _kill(mesh: Supervisor, name: str) -> None:
     os.kill(mesh.pids[name], signal.SIGKILL)
 
 
-def _is_back(mesh: Mesh) -> bool:
+def _is_back(mesh: Supervisor) -> bool:
     try:
         rows(mesh, "select 1")
     except psycopg.OperationalError:

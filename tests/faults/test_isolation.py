@@ -22,9 +22,9 @@ from services.kernel.sequencer import Sequencer
 from services.runtime import Runtime
 from services.wiring import Mesh
 from tests.contract.factories import RESOURCES, Scene
-from tests.mesh.waiting import until
 from tests.projects.worker import working
 from tests.support.people import People, Person
+from tests.support.waiting import until
 
 # A secret's hash is looked up before its workspace is known, and tells nothing: whoever could guess one has the secret.
 HASHES_OF_SECRETS = {("tenancy.invites", "token_hash"), ("identity.api_keys", "key_hash")}

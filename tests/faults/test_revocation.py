@@ -44,13 +44,13 @@ OK, NOT_FOUND = grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND
 DENIED, UNKNOWN_CALLER = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 
 
-def felt(what: str, probes: list[Probe], code: grpc.StatusCode) -> None:
+def felt(what: str, probes: list[Probe], *codes: grpc.StatusCode) -> None:
     """Refused everywhere within the time promised; `pytest -s` shows how long somebody was still let in."""
-    seconds = let_in_for(probes, code)
+    seconds = let_in_for(probes, *codes)
     print(f"\n{what}: let in for another {', '.join(f'{1000 * one:.0f}' for one in seconds)} ms")
     assert max(seconds) < PROMISED_SECONDS
     # And it stays so.
-    assert {outcome(probe).code for probe in probes} == {code}
+    assert {outcome(probe).code for probe in probes} <= set(codes)
 
 
 @pytest.fixture
@@ -149,7 +149,8 @@ class TestWhatWasTakenIsRefusedOnEveryServer:
         probes = office.readers(secret)
         warm(probes)
         office.remove(admin)
-        felt("key of a removed creator", probes, NOT_FOUND)
+        # At once nobody holds a grant for it; soon after, the key itself is revoked.
+        felt("key of a removed creator", probes, NOT_FOUND, UNKNOWN_CALLER)
 
 
 class TestTheWarmCall:

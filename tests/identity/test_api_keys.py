@@ -10,7 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from plinth.identity.v1 import api_key_pb2, api_key_service_pb2
 from plinth.identity.v1 import user_service_pb2 as users
-from plinth.tenancy.v1 import member_service_pb2, workspace_service_pb2
+from plinth.tenancy.v1 import (
+    access_service_pb2,
+    invite_service_pb2,
+    member_pb2,
+    member_service_pb2,
+    workspace_service_pb2,
+)
 from tests.support.errors import refused
 from tests.support.people import People, Person
 from tests.support.stubs import Stubs, WithMetadata, with_token
@@ -45,6 +51,11 @@ def read(stubs: Stubs, workspace: str) -> None:
     stubs.workspaces.GetWorkspace(workspace_service_pb2.GetWorkspaceRequest(name=workspace))
 
 
+def membership(owner: Person, workspace: str, person: Person) -> member_pb2.Member:
+    request = member_service_pb2.GetMemberRequest(name=f"{workspace}/members/{person.user_id}")
+    return owner.stubs.members.GetMember(request).member
+
+
 class TestCreate:
     def test_the_key_is_shown_once_and_stored_as_a_hash(
         self, people: People, owner: Person, workspace: str, owner_url: str
@@ -69,12 +80,37 @@ class TestCreate:
         with refused(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"):
             stubs.members.ListMembers(member_service_pb2.ListMembersRequest(parent=workspace))
 
-    def test_it_may_do_no_more_than_its_creator_may_now(self, people: People, owner: Person, workspace: str) -> None:
+    def test_it_may_do_what_it_was_given_and_its_creator_may_now(
+        self, people: People, owner: Person, workspace: str
+    ) -> None:
+        admin = people.member(owner, workspace, "admin")
+        stubs = with_key(people, create(admin, workspace, "workspace.read", "members.invite").secret)
+        request = access_service_pb2.TestPermissionsRequest(
+            name=workspace, permissions=["workspace.read", "members.invite", "members.read"]
+        )
+        for role, held in (
+            ("admin", ["workspace.read", "members.invite"]),
+            ("viewer", ["workspace.read"]),
+            ("owner", ["workspace.read", "members.invite"]),
+        ):
+            wanted = membership(owner, workspace, admin)
+            wanted.role = f"{workspace}/roles/{role}"
+            owner.stubs.members.UpdateMember(member_service_pb2.UpdateMemberRequest(member=wanted))
+            assert list(stubs.access.TestPermissions(request).permissions) == held
+            invites = invite_service_pb2.ListInvitesRequest(parent=workspace)
+            if "members.invite" in held:
+                stubs.invites.ListInvites(invites)
+            else:
+                with refused(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"):
+                    stubs.invites.ListInvites(invites)
+
+    def test_it_may_do_nothing_once_its_creator_was_removed(
+        self, people: People, owner: Person, workspace: str
+    ) -> None:
         admin = people.member(owner, workspace, "admin")
         stubs = with_key(people, create(admin, workspace).secret)
         read(stubs, workspace)
-        members = owner.stubs.members.ListMembers(member_service_pb2.ListMembersRequest(parent=workspace)).members
-        (member,) = [m for m in members if m.name.endswith(str(admin.user_id))]
+        member = membership(owner, workspace, admin)
         owner.stubs.members.RemoveMember(member_service_pb2.RemoveMemberRequest(name=member.name, etag=member.etag))
         with refused(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"):
             read(stubs, workspace)

@@ -18,10 +18,10 @@ from services.kernel.db import Database, compiled
 from services.kernel.feed import InvalidationHub
 from services.kernel.mail import Mailbox
 from services.kernel.unit_of_work import Resources, Units
-from tests.mesh.waiting import until
 from tests.support.errors import refusal_of, refused
 from tests.support.rigs import TIMEOUT, SyncRig
 from tests.support.scratch import pb, pb_grpc
+from tests.support.waiting import until
 from tests.support.world import bearer
 
 _ONE = compiled(select(literal(1).label("one")))

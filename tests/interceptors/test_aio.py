@@ -16,10 +16,10 @@ from services.kernel.errors import DependencyUnavailable
 from services.kernel.feed import GrantChanged
 from services.kernel.ids import new_id
 from services.kernel.names import WORKSPACE
-from tests.mesh.waiting import until
 from tests.support.errors import refused
 from tests.support.rigs import TIMEOUT, AioRig
 from tests.support.scratch import pb
+from tests.support.waiting import until
 from tests.support.world import Person, note_of
 
 
@@ -56,7 +56,7 @@ def _watch(rig: AioRig, workspace: Any, person: Person) -> Any:
 
 
 def _empty(rig: AioRig) -> None:
-    until(lambda: not rig.chain._open, "an empty registry of open streams")
+    until(lambda: rig.chain.open_streams() == 0, "an empty registry of open streams")
 
 
 class TestRecheck:
@@ -94,7 +94,7 @@ class TestRecheck:
         with refused(StatusCode.NOT_FOUND, "NOT_FOUND"):
             next(calls[0])
         assert calls[1].is_active()
-        assert len(aio_rig.chain._open) == 1
+        assert aio_rig.chain.open_streams() == 1
         calls[1].cancel()
         _empty(aio_rig)
         assert idle.ended == 2
@@ -187,7 +187,7 @@ class TestCancel:
     def test_reaches_the_handler_and_empties_the_registry(self, aio_rig: AioRig, idle: Idle) -> None:
         workspace, person = aio_rig.world.member("notes.read")
         calls = [_watch(aio_rig, workspace, person) for _ in range(10)]
-        assert len(aio_rig.chain._open) == 10
+        assert aio_rig.chain.open_streams() == 10
         for call in calls:
             call.cancel()
         _empty(aio_rig)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from interceptors.call import NOBODY, Identity
+from interceptors.call import NOBODY, Principal
 from interceptors.ports import ApiKeyState
 from services.kernel.caller import Caller
 from services.kernel.ids import new_id
@@ -15,17 +15,17 @@ _KEY = ApiKeyState(new_id(), new_id(), _USER, frozenset(), datetime(2026, 1, 1, 
 
 class TestPrincipal:
     @pytest.mark.parametrize(
-        ("identity", "caller"),
+        ("principal", "caller"),
         [
             (NOBODY, Caller()),
-            (Identity(user_id=_USER, session_id=new_id()), Caller(user_id=_USER, session_id=new_id())),
+            (Principal(user_id=_USER, session_id=new_id()), Caller(user_id=_USER, session_id=new_id())),
             (
-                Identity(user_id=_USER, api_key=_KEY),
+                Principal(user_id=_USER, api_key=_KEY),
                 Caller(user_id=_USER, api_key_id=_KEY.api_key_id, workspace_id=_KEY.workspace_id),
             ),
-            (Identity(service="tenancy"), Caller(service="tenancy")),
+            (Principal(service="tenancy"), Caller(service="tenancy")),
         ],
         ids=["nobody", "person", "key", "service"],
     )
-    def test_is_named_as_the_services_name_it(self, identity: Identity, caller: Caller) -> None:
-        assert identity.principal == caller.principal
+    def test_is_named_as_the_services_name_it(self, principal: Principal, caller: Caller) -> None:
+        assert principal.name == caller.principal

@@ -19,10 +19,10 @@ from interceptors.local import LocalRpcError
 from plinth.errors.v1 import error_reason_pb2
 from services.kernel import errors
 from services.kernel.errors import Code, FieldsInvalid, FieldViolation, Overloaded, PlinthError
-from tests.mesh.waiting import until
 from tests.support.errors import refusal_of, refused
 from tests.support.rigs import TIMEOUT, AioRig, Rig, SyncRig
 from tests.support.scratch import pb
+from tests.support.waiting import until
 from tests.support.world import note_of
 
 SECRET = "hunter2 in a message"

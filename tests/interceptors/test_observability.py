@@ -17,11 +17,11 @@ from interceptors.call import source_of
 from interceptors.outgoing import open_channel
 from services.kernel.caller import Caller, current_caller
 from services.kernel.names import WORKSPACE
-from tests.mesh.waiting import until
 from tests.support.acting import acting, at_once, deadline
 from tests.support.errors import refused
 from tests.support.rigs import TIMEOUT, Rig, SyncRig
 from tests.support.scratch import SERVICE, pb, pb_grpc
+from tests.support.waiting import until
 from tests.support.world import bearer, note_of
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -27,9 +27,9 @@ from services.kernel.deadline import seconds_left
 from services.kernel.feed import InvalidationHub
 from services.kernel.mail import Mailbox
 from services.kernel.unit_of_work import Resources, Units, forbid_open_unit
-from tests.mesh.waiting import until
 from tests.support.rigs import TIMEOUT, SyncRig
 from tests.support.scratch import pb
+from tests.support.waiting import until
 from tests.support.world import Person, note_of
 
 _SEEN = compiled(

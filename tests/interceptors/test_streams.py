@@ -17,10 +17,10 @@ from services.kernel.caller import current_caller
 from services.kernel.deadline import seconds_left
 from services.kernel.errors import DependencyUnavailable
 from services.kernel.names import WORKSPACE
-from tests.mesh.waiting import until
 from tests.support.errors import refused
 from tests.support.rigs import TIMEOUT, SyncRig
 from tests.support.scratch import pb
+from tests.support.waiting import until
 from tests.support.world import note_of
 
 

@@ -17,6 +17,7 @@ from services.kernel import migrations
 from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock
 from services.kernel.db import Database, Session
+from services.kernel.event_log import PostgresEventLog
 from services.kernel.feed import InvalidationHub
 from services.kernel.ids import new_id
 from services.kernel.mail import Mailbox
@@ -24,6 +25,8 @@ from services.kernel.secrets import Keyring, MasterKey
 from services.kernel.unit_of_work import Resources, Units
 from services.mesh.postgres import EmbeddedPostgres
 from tests.support.acting import acting
+from tests.support.event_log import sequencing
+from tests.support.waiting import until
 
 # How long an example takes says nothing where other tests share the machine.
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -118,6 +121,27 @@ def caller() -> Iterator[Caller]:
     )
     with acting(somebody):
         yield somebody
+
+
+@pytest.fixture
+def source(database: Database) -> Iterator[PostgresEventLog]:
+    """The event log, and a connection that hears of what comes."""
+    log = PostgresEventLog(database, database.connect)
+    yield log
+    log.close()
+
+
+def settled(owner: Owner) -> bool:
+    """Whether all that was committed is in the log."""
+    return not owner.execute("select 1 from kernel.outbox limit 1").fetchall()
+
+
+@pytest.fixture
+def head(database: Database, source: PostgresEventLog, owner: Owner) -> int:
+    """Where the test's own events begin: after all that other tests left. Whoever led until then leads no more."""
+    with sequencing(database):
+        until(lambda: settled(owner), "an empty outbox")
+    return source.head()
 
 
 @pytest.fixture

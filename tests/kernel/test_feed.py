@@ -29,7 +29,7 @@ from services.kernel.feed import (
 from services.kernel.ids import new_id
 from services.kernel.unit_of_work import Units
 from tests.kernel.conftest import Owner
-from tests.mesh.waiting import until
+from tests.support.waiting import until
 
 _UUIDS = st.uuids()
 _INVALIDATIONS = st.one_of(

@@ -29,11 +29,8 @@ class Log:
         time = datetime(2026, 3, 1, tzinfo=UTC)
         self.events.append(Event(position, UUID(int=position), None, kind, "", "", time, "", b"", "", ""))
 
-    def read(
-        self, after: int, limit: int, *, workspace_id: UUID | None = None, types: frozenset[str] = frozenset()
-    ) -> list[Event]:
+    def read(self, after: int, limit: int, *, workspace_id: UUID | None = None) -> list[Event]:
         assert workspace_id is None
-        assert types == frozenset()
         return self.events[after : after + limit]
 
     def head(self) -> int:

@@ -17,7 +17,7 @@ from services.kernel.event_log import LogTail
 from services.kernel.events import Event
 from services.kernel.ids import new_id
 from services.kernel.log_stream import LogStreams, Step, position_of
-from tests.mesh.waiting import until
+from tests.support.waiting import until
 
 T = TypeVar("T")
 OURS, THEIRS = new_id(), new_id()
@@ -42,16 +42,13 @@ class Log:
             self._changed.notify_all()
             return self.events[-1]
 
-    def read(
-        self, after: int, limit: int, *, workspace_id: UUID | None = None, types: frozenset[str] = frozenset()
-    ) -> list[Event]:
+    def read(self, after: int, limit: int, *, workspace_id: UUID | None = None) -> list[Event]:
         if workspace_id is not None:
             self.hold()
             self.reads.append(after)
         if after < self.dropped:
             raise CursorExpired
-        found = [event for event in self.events[after:] if workspace_id in (None, event.workspace_id)]
-        return [event for event in found if not types or event.type in types][:limit]
+        return [event for event in self.events[after:] if workspace_id in (None, event.workspace_id)][:limit]
 
     def head(self) -> int:
         return len(self.events)

@@ -15,8 +15,8 @@ from services.kernel.ids import new_id
 from services.kernel.outbox import CHANNEL, LOCK_CLASS, SLEEP_LOCK, Emitted, emitted, flush
 from services.kernel.unit_of_work import Units
 from tests.kernel.conftest import Owner
-from tests.mesh.waiting import until
 from tests.support.event_log import created, emit
+from tests.support.waiting import until
 
 
 def _subjects(owner: Owner, workspace: UUID | None) -> list[str]:

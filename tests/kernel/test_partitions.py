@@ -24,8 +24,8 @@ from services.kernel.partitions import Partitions
 from services.kernel.secrets import Keyring
 from services.kernel.unit_of_work import Resources, Units
 from tests.kernel.conftest import MIGRATING, Owner
-from tests.mesh.waiting import until
 from tests.support.event_log import emit, name_of, read_all, sequencing
+from tests.support.waiting import until
 
 DAY = timedelta(days=1)
 TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -75,13 +75,6 @@ def units(database: Database, clock: FrozenClock, keyring: Keyring) -> Units[Ses
 @pytest.fixture
 def partitions(database: Database, clock: FrozenClock) -> Partitions:
     return Partitions(database.connect, clock, retention=2 * DAY, ahead=2 * DAY)
-
-
-@pytest.fixture
-def source(database: Database) -> Iterator[PostgresEventLog]:
-    log = PostgresEventLog(database, database.connect)
-    yield log
-    log.close()
 
 
 def _days(owner: Owner) -> list[str]:

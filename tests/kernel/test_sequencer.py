@@ -3,14 +3,12 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -21,11 +19,11 @@ from services.kernel.db import Database, Scope, Session
 from services.kernel.event_log import PostgresEventLog
 from services.kernel.events import Event
 from services.kernel.ids import new_id
-from services.kernel.sequencer import SETTLED_SECONDS, Floor, Sequencer
+from services.kernel.sequencer import SETTLED_SECONDS, Floor
 from services.kernel.unit_of_work import Units
-from tests.kernel.conftest import Owner
-from tests.mesh.waiting import until
-from tests.support.event_log import Wire, created, emit, name_of, read_all, sequencing, tailing
+from tests.kernel.conftest import Owner, settled
+from tests.support.event_log import created, emit, name_of, read_all, sequencing, tailing
+from tests.support.waiting import until
 
 WRITERS = 8
 COMMITS = 250
@@ -34,25 +32,6 @@ SUBJECTS = 12
 _EARLIER_WRITE = text(
     "insert into kernel.mail (id, kind, recipient, subject, create_time) values (:id, '', '', '', now())"
 )
-
-
-@pytest.fixture
-def source(database: Database) -> Iterator[PostgresEventLog]:
-    log = PostgresEventLog(database, database.connect)
-    yield log
-    log.close()
-
-
-def _settled(owner: Owner) -> bool:
-    return not owner.execute("select 1 from kernel.outbox limit 1").fetchall()
-
-
-@pytest.fixture
-def head(database: Database, source: PostgresEventLog, owner: Owner) -> int:
-    """Where the test's own events begin: after all that other tests left."""
-    with sequencing(database):
-        until(lambda: _settled(owner), "an empty outbox")
-    return source.head()
 
 
 @dataclass(frozen=True)
@@ -158,53 +137,7 @@ class TestManyWriters:
             assert [event.position for event in events] == positions
             assert len({event.id for event in events}) == count
             _assert_in_order_of_commits(events, writers)
-        assert _settled(owner)
-
-
-class TestElection:
-    def test_when_its_connection_dies_another_takes_over_and_counts_on(
-        self, database: Database, source: PostgresEventLog, head: int, units: Units[Session], owner: Owner
-    ) -> None:
-        wire = Wire(database)
-        with sequencing(database, connect=wire.connect) as first:
-            second = Sequencer(database.connect, FrozenClock(datetime(2026, 3, 1, tzinfo=UTC)), ensure=lambda _: None)
-            second.start()
-            emit(units, new_id(), ["before"])
-            until(lambda: source.head() == head + 1, "the first event")
-            assert not second.leading()
-            wire.cut(owner)
-            emit(units, new_id(), ["meanwhile"])
-            until(second.leading, "a second that leads")
-            assert not first.leading()
-            emit(units, new_id(), ["after"])
-            until(lambda: source.head() == head + 3, "the others")
-            second.stop()
-        events = read_all(source, head)
-        assert [name_of(event) for event in events] == ["before", "meanwhile", "after"]
-        assert [event.position for event in events] == [head + 1, head + 2, head + 3]
-
-    def test_who_stops_gives_way(self, database: Database) -> None:
-        with sequencing(database) as first:
-            second = Sequencer(database.connect, FrozenClock(datetime(2026, 3, 1, tzinfo=UTC)), ensure=lambda _: None)
-            second.start()
-            assert first.leading()
-            first.stop()
-            until(second.leading, "a second that leads")
-            second.stop()
-
-    def test_killed_again_and_again_it_loses_and_doubles_nothing(
-        self, database: Database, source: PostgresEventLog, head: int, units: Units[Session], owner: Owner
-    ) -> None:
-        wire = Wire(database)
-        with sequencing(database, connect=wire.connect):
-            for turn in range(30):
-                emit(units, new_id(), [f"{turn}/{part}" for part in range(40)])
-                wire.cut(owner)
-                wire.reachable = True
-            until(lambda: source.head() >= head + 1200, "all events in the log", 30)
-        events = read_all(source, head)
-        assert [event.position for event in events] == list(range(head + 1, head + 1201))
-        assert [name_of(event) for event in events] == [f"{turn}/{part}" for turn in range(30) for part in range(40)]
+        assert settled(owner)
 
 
 class TestSleep:
@@ -277,8 +210,8 @@ class TestLag:
         with sequencing(database):
             emit(units, new_id(), ["one", "two", "three"])
             until(lambda: source.head() == head + 3, "the events")
-        behind, there = f"tenancy.{new_id()}", f"tenancy.{new_id()}"
-        for name, position in ((behind, head + 1), (there, head + 3)):
+        behind, there, expired = (f"tenancy.{new_id()}" for _ in range(3))
+        for name, position in ((behind, head + 1), (there, head + 3), (expired, -5)):
             owner.execute("insert into kernel.cursors values (%s, %s, now())", [name, position])
         row = owner.execute("select log_time from kernel.event_log where position = %s", [head + 2]).fetchone()
         assert row is not None
@@ -287,9 +220,12 @@ class TestLag:
                 lag.name: (lag.positions, lag.seconds)
                 for lag in event_lag.subscribers(session, row["log_time"] + timedelta(seconds=7))
             }
-        owner.execute("delete from kernel.cursors where subscriber = any(%s)", [[behind, there]])
+        owner.execute("delete from kernel.cursors where subscriber = any(%s)", [[behind, there, expired]])
         assert lags[behind] == (2, 7.0)
         assert lags[there] == (0, 0.0)
+        # What it should have read next is no longer kept.
+        assert lags[expired][0] == head + 8
+        assert lags[expired][1] >= 7.0
 
 
 class TestFloor:

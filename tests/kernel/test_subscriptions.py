@@ -1,15 +1,16 @@
 """Durable subscriptions: every event has its effect once, in order, whatever dies, and a bad one stops nobody."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from plinth.tenancy.v1 import events_pb2
-from services.kernel import cursors, subscriptions
+from services.kernel import cursors, election, subscriptions
 from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import SystemClock
 from services.kernel.db import Database, Session
@@ -21,17 +22,10 @@ from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Park, Runner, Subscription
 from services.kernel.unit_of_work import UnitOfWork, Units
 from tests.kernel.conftest import Owner
-from tests.mesh.waiting import until
 from tests.support.event_log import CREATED, Wire, created, emit, name_of, sequencing, tailing
+from tests.support.waiting import until
 
 Handle = Callable[[UnitOfWork[Session], Event], None]
-
-
-@pytest.fixture
-def source(database: Database) -> Iterator[PostgresEventLog]:
-    log = PostgresEventLog(database, database.connect)
-    yield log
-    log.close()
 
 
 @pytest.fixture(autouse=True)
@@ -254,11 +248,41 @@ class TestCrash:
         assert not second.leading()
         wire.cut(rig.owner)
         until(second.leading, "a second that consumes")
-        assert not first.leading()
+        until(lambda: not first.leading(), "a first that knows")
         rig.emit("two")
         until(lambda: len(rig.effects()) >= 2, "the second effect")
         first.stop()
         assert rig.effects() == ["one", "two"]
+
+    def test_what_a_frozen_process_holds_is_taken_from_it(
+        self, rig: Rig, running: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(election, "_FROZEN_SECONDS", 0.3)
+        with rig.database.connect() as frozen:
+            seat = subscriptions._seat(rig.name)
+            assert election.stand(frozen, subscriptions._OFFICE, [seat]) == [seat]
+            running(rig.runner())
+            rig.emit("x")
+            until(lambda: rig.effects() == ["x"], "the effect")
+
+    def test_one_that_has_nothing_to_do_is_not_taken_for_frozen(
+        self, rig: Rig, running: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(election, "_FROZEN_SECONDS", 1.0)
+        first, second = running(rig.runner()), rig.runner()
+        until(first.leading, "a first that consumes")
+        asked, stand = list[int](), election.stand
+
+        def note(connection: psycopg.Connection[Any], office: int, keys: Sequence[int]) -> list[int]:
+            asked.append(len(keys))
+            return stand(connection, office, keys)
+
+        monkeypatch.setattr(election, "stand", note)
+        running(second)
+        # For longer than a second: a quarter of one lies between two.
+        until(lambda: asked.count(1) > 8, "a second that has asked again and again")
+        assert first.leading()
+        assert not second.leading()
 
 
 class TestPoison:

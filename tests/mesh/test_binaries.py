@@ -21,24 +21,24 @@ class TestUnreachablePrograms:
         installation = closed / real.parent.name / real.name
         copies = Path("/tmp") / f"plinth-copies-{os.getpid()}"
         monkeypatch.setattr(binaries, "COPIES", copies)
-        monkeypatch.setattr(binaries, "_reachable", lambda program, identity: False)
-        identity = binaries.system_identity(tmp_path / "none")
+        monkeypatch.setattr(binaries, "_reachable", lambda program, user: False)
+        user = binaries.system_user(tmp_path / "none")
         try:
-            copy = binaries.usable_installation(installation, identity)
+            copy = binaries.usable_installation(installation, user)
             assert copy.is_relative_to(copies)
             done = subprocess.run(
                 [copy / "bin" / "postgres", "--version"], user="nobody", capture_output=True, check=True
             )
             assert b"PostgreSQL" in done.stdout
-            assert binaries.usable_installation(installation, identity) == copy
+            assert binaries.usable_installation(installation, user) == copy
         finally:
             subprocess.run(["rm", "-rf", str(copies)], check=True)
 
     @needs_root
     def test_reachable_means_every_directory_on_the_way(self, tmp_path: Path) -> None:
-        identity = binaries.system_identity(tmp_path / "none")
-        assert identity is not None
+        user = binaries.system_user(tmp_path / "none")
+        assert user is not None
         program = tmp_path / "program"
         program.write_text("")
         program.chmod(0o755)
-        assert not binaries._reachable(program, identity)
+        assert not binaries._reachable(program, user)

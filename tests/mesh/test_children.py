@@ -12,7 +12,7 @@ from services.mesh.children import Backoff, Child, Program, describe_exit, wait_
 from services.mesh.errors import StartFailed
 from services.mesh.logs import LogFile
 from services.mesh.spawn import spawn
-from tests.mesh.waiting import until, until_gone
+from tests.support.waiting import until, until_gone
 
 WAITS = "import signal; print('here', flush=True); signal.pause()"
 DEAF = """import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True)

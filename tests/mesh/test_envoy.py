@@ -22,7 +22,7 @@ from services.mesh.errors import MeshError, StartFailed
 from services.mesh.logs import LogFile
 from services.mesh.options import ENVOY_DIR
 from services.mesh.ports import LOOPBACK, Reservation
-from tests.mesh.waiting import connects, until
+from tests.support.waiting import connects, until
 
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 

@@ -15,7 +15,7 @@ from services.mesh import binaries, postmaster
 from services.mesh.errors import DataDirInUse, DataDirUnusable, DataDirVersion, MeshError, PortTaken, StartFailed
 from services.mesh.ports import Reservation
 from services.mesh.postgres import EmbeddedPostgres
-from tests.mesh.waiting import descendants, until, until_gone
+from tests.support.waiting import descendants, until, until_gone
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about running as root")
 HERE = Path(__file__).parent

@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.mesh.errors import DataDirInUse, MeshError, PortTaken, StartFailed
 from services.mesh.ports import Reservation, free_port
-from services.mesh.supervisor import Mesh, MeshOptions
+from services.mesh.supervisor import MeshOptions, Supervisor
 from tests.mesh.up import migrate
-from tests.mesh.waiting import connects, descendants, until, until_gone
+from tests.support.waiting import connects, descendants, until, until_gone
 
 pytestmark = pytest.mark.e2e
 HERE = Path(__file__).parent
@@ -52,8 +52,8 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-def mesh(notes: Notes) -> Iterator[Mesh]:
-    with Mesh.ephemeral(migrate, notes, cli=FAKE) as made:
+def mesh(notes: Notes) -> Iterator[Supervisor]:
+    with Supervisor.ephemeral(migrate, notes, cli=FAKE) as made:
         yield made
 
 
@@ -72,7 +72,7 @@ def check(address: str, service: str = "") -> int:
         return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status)
 
 
-def look_until(mesh: Mesh, condition: Callable[[], object], what: str) -> None:
+def look_until(mesh: Supervisor, condition: Callable[[], object], what: str) -> None:
     """Look after the mesh, as `run` does, until the condition holds."""
 
     def look() -> object:
@@ -83,7 +83,7 @@ def look_until(mesh: Mesh, condition: Callable[[], object], what: str) -> None:
 
 
 class TestMesh:
-    def test_all_of_it_answers_and_nothing_is_left_after(self, mesh: Mesh) -> None:
+    def test_all_of_it_answers_and_nothing_is_left_after(self, mesh: Supervisor) -> None:
         assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "streams", "worker"]
         assert get(mesh.edge_address, "/healthz") == 200
         assert mesh.edge_url == f"http://{mesh.edge_address}"
@@ -97,12 +97,12 @@ class TestMesh:
         assert mesh.pids == {}
         assert not scratch.exists()
 
-    def test_the_parts_are_told_as_they_come(self, mesh: Mesh, notes: Notes) -> None:
+    def test_the_parts_are_told_as_they_come(self, mesh: Supervisor, notes: Notes) -> None:
         assert notes.names()[:2] == ["postgres", "migrations"]
         assert sorted(notes.names()[2:5]) == ["serve", "streams", "worker"]
         assert notes.names()[5:] == ["envoy"]
 
-    def test_it_stops_in_order(self, mesh: Mesh, notes: Notes) -> None:
+    def test_it_stops_in_order(self, mesh: Supervisor, notes: Notes) -> None:
         notes.told.clear()
         mesh.stop()
         assert notes.names() == ["serve", "streams", "worker", "envoy", "postgres"]
@@ -112,7 +112,7 @@ class TestMesh:
     def test_servers_do_not_get_the_owners_login(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PLINTH_MIGRATE_DATABASE_URL", "postgresql://owner:secret@db/plinth")
         options = MeshOptions(tmp_path / "data", cli=FAKE, fast=True, env={"PLINTH_LOG_LEVEL": "DEBUG"})
-        with Mesh(options, migrate) as mesh:
+        with Supervisor(options, migrate) as mesh:
             for role in ("serve", "streams", "worker"):
                 seen = mesh.log(role).read_text()
                 assert f"PLINTH_DATABASE_URL={mesh.database_url}" in seen
@@ -120,9 +120,9 @@ class TestMesh:
                 assert "PLINTH_LOG_LEVEL=DEBUG" in seen
                 assert "owner" not in seen
 
-    def test_a_database_elsewhere_is_used_as_it_is(self, mesh: Mesh) -> None:
+    def test_a_database_elsewhere_is_used_as_it_is(self, mesh: Supervisor) -> None:
         migrated: list[str] = []
-        with Mesh.ephemeral(
+        with Supervisor.ephemeral(
             migrated.append,
             cli=FAKE,
             database_url=mesh.database_url,
@@ -133,7 +133,9 @@ class TestMesh:
             assert migrated == [mesh.migrate_database_url]
 
     def test_domains_in_processes_of_their_own(self) -> None:
-        with Mesh.ephemeral(migrate, cli=FAKE, domains=(("identity",), ("tenancy", "projects", "events"))) as mesh:
+        with Supervisor.ephemeral(
+            migrate, cli=FAKE, domains=(("identity",), ("tenancy", "projects", "events"))
+        ) as mesh:
             servers = ["serve-identity", "serve-tenancy-projects-events"]
             assert sorted(mesh.pids) == ["envoy", "postgres", *servers, "streams", "worker"]
             identity, tenancy = mesh.serve_address_of("identity"), mesh.serve_address_of("tenancy")
@@ -144,7 +146,7 @@ class TestMesh:
             assert get(mesh.edge_address, "/healthz") == 200
 
     def test_two_processes_of_the_same_kind(self) -> None:
-        with Mesh.ephemeral(migrate, cli=FAKE, domains=((), ())) as mesh:
+        with Supervisor.ephemeral(migrate, cli=FAKE, domains=((), ())) as mesh:
             assert sorted(mesh.pids) == ["envoy", "postgres", "serve", "serve-2", "streams", "worker"]
 
 
@@ -155,7 +157,7 @@ class TestRefusals:
         try:
             options = MeshOptions(tmp_path / "data", port=taken.port, cli=FAKE)
             with pytest.raises(PortTaken, match=rf"Port {taken.port} for the edge is taken .* with --port N"):
-                Mesh(options, migrate, notes).start()
+                Supervisor(options, migrate, notes).start()
         finally:
             taken.close()
         assert notes.told == []
@@ -163,15 +165,15 @@ class TestRefusals:
 
     def test_a_second_mesh_on_the_same_data(self, tmp_path: Path) -> None:
         options = MeshOptions(tmp_path / "data", cli=FAKE, fast=True)
-        with Mesh(options, migrate) as mesh:
+        with Supervisor(options, migrate) as mesh:
             with pytest.raises(DataDirInUse, match=f"in use by process {os.getpid()}"):
-                Mesh(options, migrate).start()
+                Supervisor(options, migrate).start()
             assert get(mesh.edge_address, "/healthz") == 200
 
     def test_a_server_that_does_not_start_shows_its_log(self) -> None:
         before = descendants(os.getpid())
         with pytest.raises(StartFailed, match=r"(?s)streams did not start: it ended with status 1.*broken on purpose"):
-            Mesh.ephemeral(migrate, cli=FAKE, env={"FAKE_BREAK": "streams"}).start()
+            Supervisor.ephemeral(migrate, cli=FAKE, env={"FAKE_BREAK": "streams"}).start()
         until_gone([pid for pid in descendants(os.getpid()) if pid not in before])
 
     def test_migrations_that_fail_stop_what_had_started(self) -> None:
@@ -180,17 +182,17 @@ class TestRefusals:
 
         before = descendants(os.getpid())
         with pytest.raises(LookupError):
-            Mesh.ephemeral(fail, cli=FAKE).start()
+            Supervisor.ephemeral(fail, cli=FAKE).start()
         until_gone([pid for pid in descendants(os.getpid()) if pid not in before])
 
     def test_a_contract_that_was_not_generated(self, tmp_path: Path) -> None:
         with pytest.raises(MeshError, match=r"Generate it with `make gen`"):
-            Mesh.ephemeral(migrate, cli=FAKE, envoy_template=tmp_path / "none.json").start()
+            Supervisor.ephemeral(migrate, cli=FAKE, envoy_template=tmp_path / "none.json").start()
 
 
 class TestLookingAfter:
     @pytest.mark.parametrize("name", ["serve", "streams", "worker", "envoy", "postgres"])
-    def test_what_dies_comes_back_at_its_address(self, mesh: Mesh, notes: Notes, name: str) -> None:
+    def test_what_dies_comes_back_at_its_address(self, mesh: Supervisor, notes: Notes, name: str) -> None:
         pid = mesh.pids[name]
         os.kill(pid, signal.SIGKILL)
         look_until(mesh, lambda: any(n == name and t.startswith("is back") for n, t in notes.told), f"{name} again")
@@ -201,7 +203,7 @@ class TestLookingAfter:
             assert connection.execute("select 1").fetchone() == (1,)
 
     def test_lines_of_logs_are_shown_when_asked_for(self, notes: Notes) -> None:
-        with Mesh.ephemeral(migrate, notes, cli=FAKE, follow_logs=True) as mesh:
+        with Supervisor.ephemeral(migrate, notes, cli=FAKE, follow_logs=True) as mesh:
             mesh.look_after()
             assert ("serve", f"PLINTH_DATABASE_URL={mesh.database_url}") in notes.lines
             seen = len(notes.lines)

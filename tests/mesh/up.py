@@ -10,7 +10,7 @@ import psycopg
 from services.mesh.console import ConsoleReport
 from services.mesh.errors import MeshError
 from services.mesh.options import MeshOptions
-from services.mesh.supervisor import Mesh
+from services.mesh.supervisor import Supervisor
 
 
 def migrate(url: str) -> None:
@@ -31,6 +31,6 @@ if __name__ == "__main__":
         drain_seconds=5.0,
     )
     try:
-        Mesh(options, migrate, ConsoleReport()).run()
+        Supervisor(options, migrate, ConsoleReport()).run()
     except MeshError as error:
         sys.exit(str(error))

@@ -13,8 +13,8 @@ from plinth.projects.v1 import project_service_pb2 as projects
 from plinth.projects.v1 import task_service_pb2 as tasks
 from plinth.projects.v1 import workflow_service_pb2 as workflows
 from services.kernel.events import Event
-from tests.mesh.waiting import until
 from tests.support.people import Person
+from tests.support.waiting import until
 from tests.tenancy.team import Team
 
 PROJECT, TASK = workflow_pb2.WORKFLOW_SUBJECT_PROJECT, workflow_pb2.WORKFLOW_SUBJECT_TASK

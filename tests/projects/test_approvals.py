@@ -2,26 +2,33 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
+import psycopg
 import pytest
 
 from plinth.projects.v1 import approval_pb2, project_pb2
 from plinth.projects.v1 import approval_service_pb2 as approvals
 from plinth.projects.v1 import project_service_pb2 as projects
-from services.kernel.caller import Caller
+from services.kernel.caller import Caller, Grant
 from services.kernel.jobs import RetryableError
+from services.kernel.names import USER
 from services.projects import subscribers
-from services.projects.model.approvals import OPEN_FOR
+from services.projects.convert.approvals import approval_to_proto
+from services.projects.convert.projects import project_in
+from services.projects.model.approvals import OPEN_FOR, Approval
+from services.projects.model.projects import Project
 from services.projects.service import ProjectsServices
 from tests.projects.board import APPROVE, PROJECT, REJECT, TASK, Board, State
 from tests.projects.worker import attempt
 from tests.support.acting import acting
 from tests.support.errors import refused
 from tests.support.people import Person
+from tests.support.waiting import until
 
 CODE = grpc.StatusCode
 
@@ -204,6 +211,48 @@ class TestCalledOff:
         assert set(outcomes) <= {"done", "ABORTED", "FAILED_PRECONDITION"}
         state, became = board.get_project(project).state, board.get_approval(approval).state
         assert (state, became) in {("done", State.STATE_APPROVED), ("todo", State.STATE_SUPERSEDED)}
+
+    def test_when_it_is_asked_for_as_the_project_goes_elsewhere(
+        self, board: Board, services: ProjectsServices, owner_url: str
+    ) -> None:
+        """Somebody has aimed at the project and waits for its row, which whoever asks for an approval has before."""
+        project = board.move_project(board.project(workflow=board.reviewed(PROJECT)), "review").project
+        workspace_id, project_id = project_in(project.name)
+
+        def move(person: Person, to_state: str) -> tuple[Project, Approval | None]:
+            (user_id,) = USER.ids(person.name)
+            grant = Grant(workspace_id, user_id, "member", frozenset())
+            with acting(Caller(user_id=user_id, workspace_id=workspace_id, grant=grant)):
+                return services.projects.transition(workspace_id, project_id, to_state, project.etag, "")
+
+        def waiting_for(pid: int) -> list[int]:
+            blocked = "select pid from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+            return [waiter for (waiter,) in board.team.database.execute(blocked, [pid]).fetchall()]
+
+        with psycopg.connect(owner_url) as holder, ThreadPoolExecutor(2) as pool:
+            holder.execute("select from projects.projects where project_id = %s for update", [project_id])
+            asking = pool.submit(move, board.team.member, "done")
+            until(lambda: waiting_for(holder.info.backend_pid), "who asks for an approval")
+            [asker] = waiting_for(holder.info.backend_pid)
+            going = pool.submit(move, board.owner, "todo")
+            until(lambda: waiting_for(asker), "who goes elsewhere")
+            holder.rollback()
+            _, approval = asking.result(10)
+            assert going.result(10)[0].state == "todo"
+        assert approval is not None
+        assert board.get_approval(approval_to_proto(approval)).state == State.STATE_SUPERSEDED
+
+    def test_of_a_task_it_is_kept_while_the_project_is_deleted(self, board: Board) -> None:
+        project = board.project()
+        task = board.task(project, workflow=board.reviewed(TASK, 1))
+        board.move_task(task, "review")
+        approval = board.move_task(task, "done", board.team.member).approval
+        deleted = board.delete_project(project)
+        with refused(CODE.FAILED_PRECONDITION, "PROJECT_DELETED"):
+            board.decide(approval, board.owner)
+        undelete = projects.UndeleteProjectRequest(name=deleted.name, etag=deleted.etag)
+        board.owner.stubs.projects.UndeleteProject(undelete)
+        assert board.decide(approval, board.owner).state == State.STATE_APPROVED
 
 
 class TestExpire:

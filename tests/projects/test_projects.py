@@ -219,6 +219,7 @@ class TestList:
             ("assignee : *", ["Ares", "Boreas"]),
             ("NOT assignee : *", ["Ceres", "Demeter"]),
             ('display_name : "res"', ["Ares", "Ceres"]),
+            ('create_time < "2026-01-01T00:00:00Z" OR update_time < "2026-01-01T00:00:00Z"', []),
             ('display_name = "B*" OR due_time > "2030-01-01T00:00:00Z"', ["Boreas", "Demeter"]),
         ],
     )

@@ -21,9 +21,9 @@ from services.kernel.sse import CONTENT_TYPE, LAST_EVENT_ID
 from services.projects.service import ProjectsServices
 from services.projects.watch import ActivityWatcher
 from services.runtime import Runtime
-from tests.mesh.waiting import until
 from tests.projects.board import Board
 from tests.support.acting import acting
+from tests.support.waiting import until
 
 T = TypeVar("T")
 SECONDS = 20.0

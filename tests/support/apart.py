@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from services.mesh.supervisor import Mesh
+from services.mesh.supervisor import Supervisor
 from services.wiring import ALL_DOMAINS
 
 
@@ -43,9 +43,9 @@ class RoutedChannel(grpc.Channel):
 
 
 @contextmanager
-def domains_apart(app_url: str, owner_url: str, environment: dict[str, str]) -> Iterator[Mesh]:
+def domains_apart(app_url: str, owner_url: str, environment: dict[str, str]) -> Iterator[Supervisor]:
     """A server process for each domain, on a database that is there already."""
-    mesh = Mesh.ephemeral(
+    mesh = Supervisor.ephemeral(
         lambda _: None,
         database_url=app_url,
         migrate_database_url=owner_url,
@@ -59,7 +59,7 @@ def domains_apart(app_url: str, owner_url: str, environment: dict[str, str]) -> 
 
 
 @contextmanager
-def routed(mesh: Mesh, options: Any = None) -> Iterator[RoutedChannel]:
+def routed(mesh: Supervisor, options: Any = None) -> Iterator[RoutedChannel]:
     """A channel to all of them."""
     with ExitStack() as stack:
         channels = {

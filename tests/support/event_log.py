@@ -16,7 +16,7 @@ from services.kernel.events import Event
 from services.kernel.partitions import Partitions
 from services.kernel.sequencer import Sequencer
 from services.kernel.unit_of_work import Units
-from tests.mesh.waiting import until
+from tests.support.waiting import until
 
 RENAMED = "plinth.tenancy.workspace.updated.v1"
 CREATED = "plinth.tenancy.workspace.created.v1"

@@ -19,7 +19,7 @@ from services.administration import read_mail
 from services.kernel import migrations
 from services.kernel.secrets import Keyring
 from services.mesh.health import grpc_serving
-from services.mesh.supervisor import Mesh
+from services.mesh.supervisor import Supervisor
 from tests.support.people import People
 from tests.support.settings import MASTER_KEYS, settings_for_tests
 from tests.support.stubs import Stubs, with_token
@@ -46,7 +46,7 @@ _IMPATIENT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_ba
 class Fleet:
     """Used by the main thread, which alone may start processes; calls may be made from any."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Supervisor) -> None:
         self.mesh = mesh
         self.settings = settings_for_tests(database_url=mesh.database_url)
         self.tokens = ServiceTokens(Keyring.parse(MASTER_KEYS))
@@ -194,7 +194,7 @@ def _migrate(url: str) -> None:
 @contextmanager
 def running_fleet() -> Iterator[Fleet]:
     """Start the mesh, durable as in production, and stop it in the end."""
-    mesh = Mesh.ephemeral(
+    mesh = Supervisor.ephemeral(
         _migrate,
         domains=((),) * SERVERS,
         env=ENVIRONMENT,

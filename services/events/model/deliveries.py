@@ -9,6 +9,9 @@ from uuid import UUID
 from services.events.model.names import DELIVERY
 from services.events.webhooks.model.attempts import Exchange
 
+ENDPOINT_DISABLED = "The endpoint was disabled."
+JOB_CANCELLED = "Its job was cancelled."
+
 
 class DeliveryState(StrEnum):
     """What became of a delivery."""
@@ -17,7 +20,7 @@ class DeliveryState(StrEnum):
     WAITING = "waiting"  # its endpoint is being probed
     DELIVERED = "delivered"
     FAILED = "failed"  # its round of attempts is used up
-    CANCELLED = "cancelled"  # its endpoint was disabled before it was sent
+    CANCELLED = "cancelled"  # its endpoint was disabled, or its job cancelled, before it arrived
 
     @property
     def open(self) -> bool:
@@ -40,6 +43,7 @@ class Delivery:
 
     A round is a row of attempts after the schedule; `round` counts them, `round_attempts` the attempts of the present
     one, `attempt_count` all. `reserved_time` is the slot that the endpoint's rate limit has given the next attempt.
+    `last_error` tells why it has not arrived.
     `payload` is the body, CloudEvents JSON; None: it is no longer kept, or was not asked for.
     """
 
@@ -81,8 +85,8 @@ class Delivery:
             last_error=error,
         )
 
-    def attempted_before(self) -> Self:
-        """After an attempt that was begun in a former round."""
+    def attempted_late(self) -> Self:
+        """After an attempt that changes nothing any more: its round had ended by then."""
         return replace(self, attempt_count=self.attempt_count + 1)
 
     def due(self, at: datetime) -> Self:
@@ -97,9 +101,13 @@ class Delivery:
         """At the end of its round."""
         return replace(self, state=state, next_attempt_time=None, reserved_time=None, end_time=now)
 
+    def cancelled(self, now: datetime, why: str) -> Self:
+        """Not sent any more."""
+        return replace(self.ended(DeliveryState.CANCELLED, now), last_error=why)
+
     def repeated(self, now: datetime) -> Self:
         """Due now, with all the attempts of its round before it."""
-        return replace(self.due(now), round_attempts=0, reserved_time=None)
+        return replace(self.due(now), round_attempts=0, reserved_time=None, last_error="")
 
     def reopened(self, now: datetime) -> Self:
         """Due now, in a new round: jobs of the old one do nothing any more."""

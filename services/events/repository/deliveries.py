@@ -17,7 +17,6 @@ from sqlalchemy import (
     insert,
     literal,
     null,
-    or_,
     select,
     text,
     tuple_,
@@ -63,6 +62,7 @@ _PUT = compiled(
             "next_attempt_time": _added.excluded.next_attempt_time,
             "reserved_time": None,
             "payload": _added.excluded.payload,
+            "last_error": "",
             "end_time": None,
         },
         where=_t.state == any_(bindparam("reopening", type_=ARRAY(Text))),
@@ -90,9 +90,9 @@ _RELEASE = compiled(
     )
     .returning(webhook_deliveries)
 )
-_CANCEL_OPEN = compiled(
+_CANCEL = compiled(
     update(webhook_deliveries)
-    .where(_of_endpoint, or_(*(_t.state == state.value for state in DeliveryState if state.open)))
+    .where(_of_endpoint, _t.state == any_(bindparam("states", type_=ARRAY(Text))))
     .values(
         state=DeliveryState.CANCELLED.value,
         next_attempt_time=None,
@@ -226,9 +226,18 @@ class DeliveryRepository:
             _RELEASE, _delivery, workspace=workspace_id, endpoint=endpoint_id, now=now, count=count
         )
 
-    def cancel_open(self, workspace_id: UUID, endpoint_id: UUID, now: datetime, error: str) -> int:
-        """Cancel all that are pending or wait; how many."""
-        return self._session.run(_CANCEL_OPEN, workspace=workspace_id, endpoint=endpoint_id, now=now, error=error)
+    def cancel(
+        self, workspace_id: UUID, endpoint_id: UUID, states: Collection[DeliveryState], now: datetime, error: str
+    ) -> int:
+        """Cancel all deliveries to an endpoint that are in one of the states; how many."""
+        return self._session.run(
+            _CANCEL,
+            workspace=workspace_id,
+            endpoint=endpoint_id,
+            states=[state.value for state in states],
+            now=now,
+            error=error,
+        )
 
     def list_newest(
         self,

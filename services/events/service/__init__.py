@@ -64,7 +64,7 @@ def build_events(
     return EventsServices(
         events=EventService(units, pager, replays),
         webhooks=WebhookService(units, clock, pager, secrets, outbound.guard, outbound.deliveries, replays),
-        jobs=JobService(units, clock, pager),
+        jobs=JobService(units, clock, pager, outbound.deliveries),
         replays=replays,
         housekeeping=Housekeeping(units, clock, keyring),
         outbound=outbound,

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from plinth.events.v1 import events_pb2
+from services.events.errors import SubscriberUnknown
 from services.events.model.deliveries import DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
 from services.events.model.events import EventFilter
@@ -47,7 +48,7 @@ class EventService:
     ) -> str:
         """Begin to deliver events once more to an endpoint or a subscriber; the name of the job that does it.
 
-        Raises FieldsInvalid, ResourceNotFound or WebhookEndpointDisabled.
+        Raises FieldsInvalid, ResourceNotFound, SubscriberUnknown or WebhookEndpointDisabled.
         """
         if until is not None and until <= since:
             raise FieldsInvalid(FieldViolation("until", "must be after since"))
@@ -65,10 +66,13 @@ class EventService:
 
 
 def _target(uow: EventsUnitOfWork, workspace_id: UUID, target: str) -> WebhookEndpoint | str:
-    """The endpoint of that name, or the name of a subscriber. Raises ResourceNotFound or WebhookEndpointDisabled."""
+    """The endpoint of that name, or the name of a subscriber.
+
+    Raises ResourceNotFound, SubscriberUnknown or WebhookEndpointDisabled.
+    """
     if "/" not in target:
         if not uow.repo.events.knows_subscriber(target):
-            raise ResourceNotFound(target)
+            raise SubscriberUnknown(target)
         return target
     owner_id, endpoint_id = ENDPOINT.ids(target, field="target")
     endpoint = uow.repo.endpoints.get(workspace_id, endpoint_id) if owner_id == workspace_id else None

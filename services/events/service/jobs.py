@@ -8,6 +8,7 @@ from plinth.events.v1 import events_pb2
 from services.events.errors import JobStateConflict
 from services.events.model.jobs import ShownState, job_name
 from services.events.service.units import EventsUnitOfWork, EventsUnits
+from services.events.webhooks.deliveries import Deliveries
 from services.kernel.clock import Clock
 from services.kernel.errors import FieldsInvalid, FieldViolation, ResourceNotFound
 from services.kernel.jobs import Job, JobState
@@ -22,10 +23,11 @@ _REQUEUED_AT_ONCE = 10_000
 class JobService:
     """The durable work of a workspace."""
 
-    def __init__(self, units: EventsUnits, clock: Clock, pager: Pager) -> None:
+    def __init__(self, units: EventsUnits, clock: Clock, pager: Pager, deliveries: Deliveries) -> None:
         self._units = units
         self._clock = clock
         self._pager = pager
+        self._deliveries = deliveries
 
     def list_jobs(
         self, workspace_id: UUID, wanted: JobFilter, page_size: int, page_token: str, *, method: str = "ListJobs"
@@ -50,7 +52,10 @@ class JobService:
             return _shown(uow, workspace_id, job_id)
 
     def requeue(self, workspace_id: UUID, job_id: UUID) -> Job:
-        """A dead or cancelled job, queued again. Raises ResourceNotFound, JobStateConflict or JobUniqueKeyTaken."""
+        """A dead or cancelled job, queued again, and with it the delivery that its cancellation cancelled.
+
+        Raises ResourceNotFound, JobStateConflict, JobUniqueKeyTaken or DeliveryPayloadExpired.
+        """
         with self._units() as uow:
             job = _locked(uow, workspace_id, job_id)
             if job.state.queued:
@@ -59,6 +64,8 @@ class JobService:
             if job.state not in (JobState.DEAD, JobState.CANCELLED):
                 raise _conflict(job)
             name = job_name(workspace_id, job_id)
+            if job.state is JobState.CANCELLED:
+                self._deliveries.reopen_with(uow, workspace_id, job)
             uow.repo.jobs.requeue(job, self._clock.now())
             uow.emit(name, events_pb2.JobRequeued(job=name, kind=job.kind))
             after = _shown(uow, workspace_id, job_id)
@@ -104,13 +111,18 @@ class JobService:
         return after
 
     def cancel(self, workspace_id: UUID, job_id: UUID) -> Job:
-        """A job that ends, or is asked to stop. Raises ResourceNotFound or JobStateConflict."""
+        """A job that ends, or is asked to stop, and with it what it was to deliver.
+
+        Raises ResourceNotFound or JobStateConflict.
+        """
         with self._units() as uow:
             job = _locked(uow, workspace_id, job_id)
             after = job
             if not (job.state is JobState.CANCELLED or job.cancel_requested):
                 if not job.state.live:
                     raise _conflict(job)
+                # First, since it locks an endpoint: who holds that may wait for a job whose key is being given up.
+                self._deliveries.cancel_with(uow, workspace_id, job)
                 after = uow.repo.jobs.cancel(workspace_id, job_id, self._clock.now()) or job
                 name = job_name(workspace_id, job_id)
                 uow.emit(name, events_pb2.JobCancelled(job=name, kind=job.kind))

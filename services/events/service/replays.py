@@ -1,7 +1,6 @@
 """Replays and recoveries: a durable job that goes through a workspace's log in batches, and saves how far it came."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,17 +13,21 @@ from services.events.model.replays import Replay
 from services.events.service.units import EventsUnitOfWork, EventsUnits
 from services.events.webhooks.deliveries import Deliveries
 from services.events.webhooks.model.filters import matches
-from services.kernel.caller import Caller, reset_caller, set_caller
 from services.kernel.clock import Clock
 from services.kernel.events import Event
 from services.kernel.ids import new_id
-from services.kernel.jobs import Attempt, JobHandler, NewJob, PermanentError, RetryableError
+from services.kernel.jobs import Attempt, Backoff, JobHandler, NewJob, PermanentError, RetryableError
 from services.kernel.outbox import event_type
-from services.kernel.subscriptions import Subscription
+from services.kernel.parking import Parking
+from services.kernel.subscriptions import TRANSIENT, Subscription, on_behalf
+from services.kernel.unit_of_work import UnitOfWork
 
 QUEUE = "events"
 KIND = "events.replay"
 _BATCH = 200
+# How often an event that its subscriber cannot handle is tried, before it is parked and the others go on.
+_TRIES = 5
+_BACKOFF = Backoff(timedelta(milliseconds=100), timedelta(seconds=10))
 # A test is for the endpoint that it was made for, and for nobody else.
 _TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
@@ -36,13 +39,14 @@ Subscriptions = Callable[[], Sequence[Subscription[Any]]]
 
 
 class Replays:
-    """Begins replays, and does them. `subscriptions` are those that the process knows: none, but in a worker."""
+    """Begins replays, and does them. `subscriptions` are those that the process knows: all, in a worker."""
 
     def __init__(self, units: EventsUnits, clock: Clock, deliveries: Deliveries, subscriptions: Subscriptions) -> None:
         self._units = units
         self._clock = clock
         self._deliveries = deliveries
         self._subscriptions = subscriptions
+        self._park = Parking(clock).park
 
     def begin(
         self,
@@ -92,9 +96,9 @@ class Replays:
         more = True
         while more:
             attempt.check()
-            more = self._step(workspace_id, replay_id)
+            more = self._step(attempt, workspace_id, replay_id)
 
-    def _step(self, workspace_id: UUID, replay_id: UUID) -> bool:
+    def _step(self, attempt: Attempt, workspace_id: UUID, replay_id: UUID) -> bool:
         """The next batch; whether there may be more."""
         with self._units(workspace_id) as uow:
             replay = uow.repo.replays.lock(workspace_id, replay_id)
@@ -107,7 +111,7 @@ class Replays:
                 uow.repo.replays.move(replay.after(events[-1].position, replayed))
                 uow.commit()
         if events and replay.endpoint_id is None:
-            replayed = self._hand_over(replay, events)
+            replayed = self._hand_over(attempt, replay, events)
             with self._units(workspace_id) as uow:
                 uow.repo.replays.move(replay.after(events[-1].position, replayed))
                 uow.commit()
@@ -122,26 +126,51 @@ class Replays:
             uow, endpoint, wanted, trigger=replay.trigger, missed_only=replay.trigger is DeliveryTrigger.RECOVERY
         )
 
-    def _hand_over(self, replay: Replay, events: list[Event]) -> int:
-        """In one commit of the subscriber's own domain. A crash before the position is saved hands them over again."""
+    def _hand_over(self, attempt: Attempt, replay: Replay, events: list[Event]) -> int:
+        """Let the subscriber handle a batch in one commit, or where that fails each event in its own; how many it did.
+
+        They are commits of its own domain: a crash before the position is saved hands the batch over again.
+        """
         found = [one for one in self._subscriptions() if one.name == replay.subscriber]
         if not found:
             raise RetryableError(f"This worker does not run {replay.subscriber}.")
         [subscription] = found
         wanted = [event for event in events if not subscription.types or event.type in subscription.types]
-        with subscription.units(replay.workspace_id) as uow:
-            for event in wanted:
-                with _on_behalf(subscription.domain, event):
-                    subscription.handle(uow, event)
-            uow.commit()
+        try:
+            _commit(subscription, replay.workspace_id, wanted, subscription.handle)
+        except TRANSIENT:
+            raise
+        except Exception:  # noqa: BLE001  # any of them may be to blame: the next attempts tell which
+            return sum(self._hand_over_one(attempt, subscription, replay.workspace_id, event) for event in wanted)
         return len(wanted)
 
+    def _hand_over_one(
+        self, attempt: Attempt, subscription: Subscription[Any], workspace_id: UUID, event: Event
+    ) -> bool:
+        """Let the subscriber handle one event, or park it after so many failures; whether it did."""
+        for number in range(1, _TRIES + 1):
+            try:
+                _commit(subscription, workspace_id, [event], subscription.handle)
+            except TRANSIENT:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
+                failure = f"{type(error).__name__}: {error}"
+                attempt.wait(_BACKOFF.delay(number).total_seconds())
+            else:
+                return True
+        _commit(subscription, workspace_id, [event], lambda uow, event: self._park(uow, subscription, event, failure))
+        return False
 
-@contextmanager
-def _on_behalf(domain: str, event: Event) -> Iterator[None]:
-    """As a subscription handles an event: what it emits is the domain's own doing, in the event's trace."""
-    token = set_caller(Caller(service=domain, workspace_id=event.workspace_id, traceparent=event.traceparent))
-    try:
-        yield
-    finally:
-        reset_caller(token)
+
+def _commit(
+    subscription: Subscription[Any],
+    workspace_id: UUID,
+    events: Sequence[Event],
+    effect: Callable[[UnitOfWork[Any], Event], None],
+) -> None:
+    """Have the effect of each event, on behalf of the subscriber, in one commit."""
+    with subscription.units(workspace_id) as uow:
+        for event in events:
+            with on_behalf(subscription.domain, event):
+                effect(uow, event)
+        uow.commit()

@@ -22,7 +22,8 @@ from services.events.model.endpoints import (
 )
 from services.events.model.names import DELIVERY, ENDPOINT
 from services.events.service.replays import Replays
-from services.events.service.units import EventsUnitOfWork, EventsUnits, disable_reason, lock_endpoint
+from services.events.service.units import EventsUnitOfWork, EventsUnits, lock_endpoint
+from services.events.webhooks import news
 from services.events.webhooks.deliveries import Deliveries
 from services.events.webhooks.guard import AddressGuard, UrlRefused
 from services.events.webhooks.secrets import Secrets
@@ -175,11 +176,7 @@ class WebhookService:
             if after is not before:
                 uow.repo.endpoints.save(after)
                 self._deliveries.endpoint_changed(uow, after)
-                reason = disable_reason(before.health)
-                uow.emit(
-                    after.name,
-                    events_pb2.WebhookEndpointEnabled(webhook_endpoint=after.name, previous_reason=reason),
-                )
+                uow.emit(after.name, news.enabled(after, before.health))
             view = self._view(uow, after)
             uow.commit()
         return view
@@ -193,12 +190,7 @@ class WebhookService:
             if after is not before:
                 uow.repo.endpoints.save(after)
                 self._deliveries.endpoint_changed(uow, after)
-                uow.emit(
-                    after.name,
-                    events_pb2.WebhookEndpointDisabled(
-                        webhook_endpoint=after.name, reason=disable_reason(after.health)
-                    ),
-                )
+                uow.emit(after.name, news.disabled(after))
             view = self._view(uow, after)
             uow.commit()
         return view

@@ -10,31 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from plinth.events.v1 import events_pb2, webhook_endpoint_pb2
 from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import Secret, WebhookEndpoint
 from services.events.repository import EventsRepositories
-from services.events.webhooks import jobs
+from services.events.webhooks import jobs, news
 from services.events.webhooks.deliveries import Deliveries
 from services.events.webhooks.model import signing
 from services.events.webhooks.model.attempts import Exchange
-from services.events.webhooks.model.health import DisableReason, Health
+from services.events.webhooks.model.health import Health
 from services.events.webhooks.sender import Sender
 from services.events.webhooks.turns import Conclusion, conclude, take_turn
 from services.kernel.clock import Clock
 from services.kernel.cloudevents import JSON
-from services.kernel.jobs import Attempt, PermanentError, RetryableError
+from services.kernel.jobs import Attempt, JobCancelled, PermanentError, RetryableError
 from services.kernel.unit_of_work import UnitOfWork, Units
-from services.kernel.wire import timestamp
 
 _CONTENT = {"content-type": f"{JSON}; charset=utf-8", "user-agent": "Plinth-Webhooks/1.0"}
-_Endpoint = webhook_endpoint_pb2.WebhookEndpoint
-_REASONS = {
-    None: _Endpoint.DISABLE_REASON_UNSPECIFIED,
-    DisableReason.MANUAL: _Endpoint.DISABLE_REASON_MANUAL,
-    DisableReason.GONE: _Endpoint.DISABLE_REASON_GONE,
-    DisableReason.FAILING: _Endpoint.DISABLE_REASON_FAILING,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +60,20 @@ class Courier:
     def deliver(self, attempt: Attempt) -> None:
         """Make the next attempt of a delivery.
 
-        Raises RetryableError for the attempt after it, or when it has to wait for its turn, and PermanentError for a
-        delivery that is given up: requeued, its job begins with all its attempts before it.
+        Raises RetryableError for the attempt after it, or when it has to wait for its turn, JobCancelled for a delivery
+        that was cancelled under way, and PermanentError for one that is given up: requeued, its job begins with all its
+        attempts before it.
         """
         parcel = self._prepared(_workspace(attempt), jobs.DeliveryRef.parse(attempt.payload), first=attempt.number == 1)
         if parcel is None:
             return
         exchange = self._send(parcel)
         came_of_it = self._record(parcel, exchange, probe=False)
-        if came_of_it is None or parcel.delivery.trigger is DeliveryTrigger.TEST:
+        if came_of_it is None:
+            return
+        if came_of_it.delivery.state is DeliveryState.CANCELLED:
+            raise JobCancelled
+        if parcel.delivery.trigger is DeliveryTrigger.TEST:
             return
         if came_of_it.retry_time is not None:
             raise RetryableError(exchange.error, retry_after=self._until(came_of_it.retry_time))
@@ -179,12 +175,12 @@ class Courier:
         health = endpoint.health
         if health.disabled and not before.disabled:
             self._deliveries.endpoint_changed(uow, endpoint)
-            uow.emit(endpoint.name, _disabled(endpoint, exchange))
+            uow.emit(endpoint.name, news.disabled(endpoint, exchange.error))
             uow.enqueue(jobs.notify(endpoint))
         elif health.sends and not before.sends:
             self._deliveries.endpoint_changed(uow, endpoint)
             if before.disabled:
-                uow.emit(endpoint.name, _enabled(endpoint, before))
+                uow.emit(endpoint.name, news.enabled(endpoint, before))
         if before.probe_time is None:
             self._have_probed(uow, endpoint)
 
@@ -201,19 +197,3 @@ def _workspace(attempt: Attempt) -> UUID:
     if attempt.workspace_id is None:
         raise PermanentError("An endpoint belongs to a workspace.")
     return attempt.workspace_id
-
-
-def _disabled(endpoint: WebhookEndpoint, exchange: Exchange) -> events_pb2.WebhookEndpointDisabled:
-    health = endpoint.health
-    return events_pb2.WebhookEndpointDisabled(
-        webhook_endpoint=endpoint.name,
-        reason=_REASONS[health.disable_reason],
-        last_error=exchange.error,
-        failing_since_time=timestamp(health.failing_since),
-    )
-
-
-def _enabled(endpoint: WebhookEndpoint, before: Health) -> events_pb2.WebhookEndpointEnabled:
-    return events_pb2.WebhookEndpointEnabled(
-        webhook_endpoint=endpoint.name, previous_reason=_REASONS[before.disable_reason]
-    )

@@ -1,4 +1,4 @@
-"""Makes deliveries, and opens them again: each row with the job that sends it, in one commit."""
+"""Makes deliveries, opens them again and cancels them: each row with the job that sends it, in one commit."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -6,26 +6,34 @@ from uuid import UUID
 
 from plinth.events.v1 import events_pb2
 from services.events.errors import DeliveryPayloadExpired
-from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.deliveries import (
+    ENDPOINT_DISABLED,
+    JOB_CANCELLED,
+    Delivery,
+    DeliveryState,
+    DeliveryTrigger,
+)
 from services.events.model.endpoints import WebhookEndpoint
-from services.events.model.names import DELIVERY
+from services.events.model.names import DELIVERY, ENDPOINT
 from services.events.repository import EventsRepositories
 from services.events.webhooks import jobs
 from services.kernel.clock import Clock
 from services.kernel.cloudevents import encode_json, json_form
 from services.kernel.events import Event
 from services.kernel.ids import new_id
+from services.kernel.jobs import Job
 from services.kernel.outbox import event_type
 from services.kernel.unit_of_work import UnitOfWork
 
 _TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 # So many deliveries that waited are sent at once; a job sends the rest.
 _RELEASED_AT_ONCE = 500
+_OPEN = frozenset(state for state in DeliveryState if state.open)
 _ENDED = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 
 
 class Deliveries:
-    """Works inside of its caller's unit of work, which must have locked the endpoint."""
+    """Works inside of its caller's unit of work, which must have locked the endpoint, or else the job named."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -82,9 +90,7 @@ class Deliveries:
     def endpoint_changed(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint) -> None:
         """After its health was changed: cancel what a disabled endpoint is not sent, or send what waited for it."""
         if endpoint.health.disabled:
-            uow.repo.deliveries.cancel_open(
-                endpoint.workspace_id, endpoint.endpoint_id, self._clock.now(), "The endpoint was disabled."
-            )
+            self._cancel(uow, endpoint, _OPEN, ENDPOINT_DISABLED)
         elif endpoint.health.sends:
             released = uow.repo.deliveries.release(
                 endpoint.workspace_id, endpoint.endpoint_id, self._clock.now(), _RELEASED_AT_ONCE
@@ -92,6 +98,44 @@ class Deliveries:
             uow.enqueue_all([jobs.deliver(delivery) for delivery in released])
             if len(released) == _RELEASED_AT_ONCE:
                 uow.enqueue(jobs.release(endpoint))
+
+    def cancel_with(self, uow: UnitOfWork[EventsRepositories], workspace_id: UUID, job: Job) -> None:
+        """With a job of webhooks, cancel what it was to send, or what waits for it; with another, nothing."""
+        if job.kind == jobs.DELIVER:
+            delivery = self._of_job(uow, workspace_id, job)
+            if delivery is not None and delivery.state.open:
+                uow.repo.deliveries.save(delivery.cancelled(self._clock.now(), JOB_CANCELLED))
+        elif job.kind in (jobs.PROBE, jobs.RELEASE):
+            endpoint = uow.repo.endpoints.lock(*ENDPOINT.ids(job.subject))
+            if endpoint is not None and jobs.awaited(job, endpoint):
+                self._cancel(uow, endpoint, {DeliveryState.WAITING}, JOB_CANCELLED)
+
+    def reopen_with(self, uow: UnitOfWork[EventsRepositories], workspace_id: UUID, job: Job) -> None:
+        """With a cancelled job that is put back, open its delivery again. Raises DeliveryPayloadExpired."""
+        delivery = self._of_job(uow, workspace_id, job) if job.kind == jobs.DELIVER else None
+        if delivery is None or delivery.state is not DeliveryState.CANCELLED:
+            return
+        if delivery.payload is None:
+            raise DeliveryPayloadExpired(delivery.name)
+        uow.repo.deliveries.save(delivery.repeated(self._clock.now()))
+
+    def _of_job(self, uow: UnitOfWork[EventsRepositories], workspace_id: UUID, job: Job) -> Delivery | None:
+        """The delivery that a job sends, locked; None where it is gone, or another round of it has begun."""
+        payload = uow.repo.jobs.payload(workspace_id, job.id)
+        ref = jobs.DeliveryRef.parse(payload) if payload is not None else None
+        if ref is None or uow.repo.endpoints.lock(workspace_id, ref.endpoint_id) is None:
+            return None
+        delivery = uow.repo.deliveries.lock(workspace_id, ref.endpoint_id, ref.delivery_id)
+        return delivery if delivery is not None and delivery.round == ref.round else None
+
+    def _cancel(
+        self,
+        uow: UnitOfWork[EventsRepositories],
+        endpoint: WebhookEndpoint,
+        states: Collection[DeliveryState],
+        why: str,
+    ) -> None:
+        uow.repo.deliveries.cancel(endpoint.workspace_id, endpoint.endpoint_id, states, self._clock.now(), why)
 
     def _put(
         self,

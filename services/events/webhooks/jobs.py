@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.events.model.deliveries import Delivery, DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Job, NewJob
 
 QUEUE = "webhooks"
 DELIVER = "events.deliver"
@@ -88,6 +88,14 @@ def probe(endpoint: WebhookEndpoint, failing_since: datetime) -> NewJob:
 def release(endpoint: WebhookEndpoint) -> NewJob:
     """Send the rest of what waits for an endpoint that is well again."""
     return NewJob(QUEUE, RELEASE, endpoint.endpoint_id.bytes, subject=endpoint.name)
+
+
+def awaited(job: Job, endpoint: WebhookEndpoint) -> bool:
+    """Whether what waits at the endpoint waits for this job: its release, or a probe of the present row of failures."""
+    if job.kind == RELEASE:
+        return endpoint.health.sends
+    since = endpoint.health.failing_since
+    return since is not None and job.unique_key == probe(endpoint, since).unique_key
 
 
 def notify(endpoint: WebhookEndpoint) -> NewJob:

@@ -69,13 +69,13 @@ class _Call:
     def run(self, target: Target, headers: Mapping[str, str], body: bytes, made: Exchange) -> Exchange:
         """`made`, completed by what came of it."""
         try:
-            connected = self._connect(target)
+            connected, address = self._connect(target)
         except TimeoutError:
             return replace(made, failure=Failure.TIMEOUT, error="The host could not be reached in time.")
         except OSError as error:
             return replace(made, failure=Failure.CONNECTION, error=f"The host could not be reached: {_words(error)}.")
         with connected:
-            made = replace(made, address=connected.getpeername()[0])
+            made = replace(made, address=address)
             try:
                 connection = self._secured(connected, target) if target.tls else connected
             except TimeoutError:
@@ -88,13 +88,17 @@ class _Call:
             with connection:
                 return self._exchange(connection, target, headers, body, made)
 
-    def _connect(self, target: Target) -> socket.socket:
-        """A connection to the first address that takes one, each given its share of the time. Raises OSError."""
+    def _connect(self, target: Target) -> tuple[socket.socket, str]:
+        """A connection to the first address that takes one, and that address; each has its share of the time.
+
+        Raises OSError.
+        """
         addresses = list(target.addresses)
         while True:
             address = addresses.pop(0)
             try:
-                return socket.create_connection((address, target.port), self.left() / (len(addresses) + 1))
+                share = self.left() / (len(addresses) + 1)
+                return socket.create_connection((address, target.port), share), address
             except OSError:
                 if not addresses:
                     raise

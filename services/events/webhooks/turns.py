@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.deliveries import ENDPOINT_DISABLED, Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
 from services.events.webhooks.model.attempts import Exchange, Failure
 from services.events.webhooks.model.rate import reserve
@@ -41,7 +41,7 @@ def take_turn(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> T
     if delivery.state is not DeliveryState.PENDING:
         return Turn(endpoint, delivery)
     if endpoint.health.disabled:
-        return Turn(endpoint, delivery.ended(DeliveryState.CANCELLED, now))
+        return Turn(endpoint, delivery.cancelled(now, ENDPOINT_DISABLED))
     if delivery.trigger is DeliveryTrigger.TEST:
         return Turn(endpoint, delivery, goes=True)
     if not endpoint.health.sends:
@@ -70,10 +70,11 @@ def conclude(
 ) -> Conclusion:
     """What an attempt that was begun in a round means for its delivery and endpoint, as they are by now.
 
-    `chance` is a random number of [0, 1). Another round may have begun meanwhile: that one's attempts are its own.
+    `chance` is a random number of [0, 1). Another round may have begun meanwhile: that one's attempts are its own. A
+    delivery that was cancelled stays so, unless it has arrived.
     """
     current = delivery.round == round_number
-    counted = delivery.attempted(exchange.error) if current else delivery.attempted_before()
+    counted = delivery.attempted(exchange.error) if current else delivery.attempted_late()
     if exchange.failure is None:
         well = replace(endpoint, health=endpoint.health.after_success(), last_success_time=now)
         return Conclusion(well, counted.ended(DeliveryState.DELIVERED, now) if current else counted)
@@ -91,7 +92,7 @@ def conclude(
         next_send_time=_throttled(endpoint.next_send_time, exchange, now),
     )
     if not current or not delivery.state.open:
-        return Conclusion(ill, counted)
+        return Conclusion(ill, delivery.attempted_late())
     if health.disabled:
         return Conclusion(ill, counted.ended(DeliveryState.FAILED, now))
     if probe:

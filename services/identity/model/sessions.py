@@ -35,7 +35,7 @@ _MAC_BYTES = 32
 
 
 class RevokeReason(Enum):
-    """Why a session ended before its time; the values are the contract's."""
+    """Why a session or an API key ended before its time; the values are the contract's."""
 
     SIGNED_OUT = "SIGNED_OUT"
     REVOKED = "REVOKED"
@@ -45,6 +45,8 @@ class RevokeReason(Enum):
     REGISTRATION_REPLACED = "REGISTRATION_REPLACED"
     EMAIL_CHANGED = "EMAIL_CHANGED"
     USER_DELETED = "USER_DELETED"
+    MEMBERSHIP_ENDED = "MEMBERSHIP_ENDED"
+    WORKSPACE_PURGED = "WORKSPACE_PURGED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """How fast credentials may be guessed: delays that grow with failures, and no lock-out.
 
-Failures are counted per factor in three scopes. Every attempt answers for the *pair* of account and source. Attempts
-from a source that the account does not know answer for the *account* and the *source* too. So a person whose account
+Failures are counted per factor in three dimensions. Every attempt answers for the *pair* of account and source. One
+from a source that the account does not know answers for the *account* and the *source* too. So a person whose account
 strangers attack still gets in from where they have signed in before, and from anywhere by a reset, which makes its
 source known. One stranger cannot slow an account down for other sources: at the pace that the pair leaves them, the
 account forgives as fast as they fail; only many sources at once can. NIST SP 800-63B §5.2.2, OWASP "device cookies".
@@ -19,7 +19,7 @@ from math import ceil
 _NO_DELAY = timedelta(0)
 
 
-class Scope(Enum):
+class Dimension(Enum):
     """Whose failures are counted together."""
 
     PAIR = "pair"
@@ -48,13 +48,13 @@ class Limit:
 
 
 _CAP = timedelta(minutes=5)
-LIMITS: Mapping[tuple[Factor, Scope], Limit] = {
-    (Factor.PASSWORD, Scope.PAIR): Limit(5, timedelta(seconds=1), _CAP, timedelta(minutes=30)),
-    (Factor.PASSWORD, Scope.ACCOUNT): Limit(50, timedelta(seconds=1), _CAP, _CAP),
+LIMITS: Mapping[tuple[Factor, Dimension], Limit] = {
+    (Factor.PASSWORD, Dimension.PAIR): Limit(5, timedelta(seconds=1), _CAP, timedelta(minutes=30)),
+    (Factor.PASSWORD, Dimension.ACCOUNT): Limit(50, timedelta(seconds=1), _CAP, _CAP),
     # Whole companies share one address.
-    (Factor.PASSWORD, Scope.SOURCE): Limit(1000, timedelta(seconds=1), timedelta(minutes=1), timedelta(seconds=10)),
+    (Factor.PASSWORD, Dimension.SOURCE): Limit(1000, timedelta(seconds=1), timedelta(minutes=1), timedelta(seconds=10)),
     # Not failures but mails to one address: nobody's inbox is flooded through us.
-    (Factor.MAIL, Scope.ACCOUNT): Limit(10, timedelta(minutes=1), timedelta(hours=1), timedelta(minutes=30)),
+    (Factor.MAIL, Dimension.ACCOUNT): Limit(10, timedelta(minutes=1), timedelta(hours=1), timedelta(minutes=30)),
 }
 
 
@@ -97,9 +97,9 @@ def failed(counter: Counter | None, limit: Limit, now: datetime) -> Counter:
     return Counter(remaining(counter, limit, now) + 1, now)
 
 
-def scopes(*, known_source: bool) -> tuple[Scope, ...]:
-    """The scopes that an attempt answers for; failures are counted in all of them."""
-    return (Scope.PAIR,) if known_source else tuple(Scope)
+def dimensions(*, known_source: bool) -> tuple[Dimension, ...]:
+    """The dimensions that an attempt answers for; failures are counted in all of them."""
+    return (Dimension.PAIR,) if known_source else tuple(Dimension)
 
 
 def source_of(address: str) -> str:

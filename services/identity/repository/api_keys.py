@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BindParameter, and_, bindparam, insert, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, delete, insert, or_, select, update
 
 from services.identity.model.api_keys import ApiKey
 from services.identity.tables import api_keys
@@ -26,6 +26,18 @@ _REVOKE_BY_CREATOR = compiled(
     .values(revoke_time=_NOW)
     .returning(*_COLUMNS)
 )
+_REVOKE_BY_MEMBER = compiled(
+    update(api_keys)
+    .where(
+        _c.workspace_id == _WORKSPACE,
+        _c.creator_id == bindparam("user"),
+        _c.create_time <= bindparam("until"),
+        _c.revoke_time.is_(None),
+    )
+    .values(revoke_time=_NOW)
+    .returning(*_COLUMNS)
+)
+_DELETE_BY_WORKSPACE = compiled(delete(api_keys).where(_c.workspace_id == _WORKSPACE).returning(*_COLUMNS))
 _TOUCH = compiled(
     update(api_keys)
     .where(_ONE, or_(_c.last_used_time.is_(None), _c.last_used_time < bindparam("before")))
@@ -72,6 +84,16 @@ class ApiKeyRepository:
     def revoke_by_creator(self, user_id: UUID, now: datetime) -> list[ApiKey]:
         """Revoke every key that the user made, in any workspace; those that were not revoked before."""
         return self._session.all(_REVOKE_BY_CREATOR, _api_key, user=user_id, now=now)
+
+    def revoke_by_member(self, workspace_id: UUID, user_id: UUID, until: datetime, now: datetime) -> list[ApiKey]:
+        """Revoke what the user made in the workspace up to `until`; those that were not revoked before."""
+        return self._session.all(
+            _REVOKE_BY_MEMBER, _api_key, workspace=workspace_id, user=user_id, until=until, now=now
+        )
+
+    def delete_by_workspace(self, workspace_id: UUID) -> list[ApiKey]:
+        """Delete every key of the workspace, and answer them as they were."""
+        return self._session.all(_DELETE_BY_WORKSPACE, _api_key, workspace=workspace_id)
 
     def touch(self, key: ApiKey, now: datetime, before: datetime) -> bool:
         """Note a use, unless one was noted since `before`."""

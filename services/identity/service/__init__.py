@@ -43,6 +43,7 @@ class IdentityServices:
     directory: Directory
     operators: Operators
     housekeeping: Housekeeping
+    units: Units[IdentityRepositories]
 
 
 def build_identity(
@@ -72,4 +73,5 @@ def build_identity(
         directory=Directory(units),
         operators=Operators(units, clock),
         housekeeping=Housekeeping(units, clock, keyring),
+        units=units,
     )

@@ -1,4 +1,4 @@
-"""Use cases of API keys: make, list, revoke, verify."""
+"""Use cases of API keys: make, list, revoke, verify; and end with what they hang on."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,18 +6,19 @@ from uuid import UUID
 
 from plinth.identity.v1 import events_pb2
 from services.identity.model.api_keys import ApiKey, check_expiry, check_permissions, shown_prefix
+from services.identity.model.sessions import RevokeReason
 from services.identity.repository import IdentityRepositories
+from services.identity.service.ending import tell_of_revoked
 from services.identity.service.sessions import USE_NOTED_EVERY
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceNotFound
-from services.kernel.feed import ApiKeyRevoked
 from services.kernel.ids import new_id
 from services.kernel.names import API_KEY
 from services.kernel.paging import Pager
 from services.kernel.secrets import hash_token, new_token
 from services.kernel.tokens import API_KEY_PREFIX
-from services.kernel.unit_of_work import Units
+from services.kernel.unit_of_work import UnitOfWork, Units
 from services.kernel.wire import timestamp
 
 
@@ -78,10 +79,21 @@ class ApiKeys:
                 raise ResourceNotFound(API_KEY.format(workspace=workspace_id, api_key=key_id))
             if key.revoke_time is None:
                 key = uow.repo.api_keys.revoke(key, self._clock.now())
-                uow.emit(key.name, events_pb2.ApiKeyRevoked(api_key=key.name))
-                uow.invalidate(ApiKeyRevoked(key.id))
+                tell_of_revoked(uow, [key])
                 uow.commit()
             return key
+
+    def end_membership(
+        self, uow: UnitOfWork[IdentityRepositories], workspace_id: UUID, user_id: UUID, end_time: datetime
+    ) -> None:
+        """Revoke what a former member made: whoever joins again gets no key back, and keeps those made since."""
+        revoked = uow.repo.api_keys.revoke_by_member(workspace_id, user_id, end_time, self._clock.now())
+        tell_of_revoked(uow, revoked, RevokeReason.MEMBERSHIP_ENDED)
+
+    def forget_workspace(self, uow: UnitOfWork[IdentityRepositories], workspace_id: UUID) -> None:
+        """Delete every key of a workspace that is gone; what still lived ends as by a revocation."""
+        keys = uow.repo.api_keys.delete_by_workspace(workspace_id)
+        tell_of_revoked(uow, [key for key in keys if key.revoke_time is None], RevokeReason.WORKSPACE_PURGED)
 
     def verify(self, secret: str) -> ApiKey | None:
         """What a key stands for; None for one that does not live. Notes the use."""

@@ -1,12 +1,14 @@
-"""Ending sessions: rows, event and invalidation, always together."""
+"""Ending sessions and API keys: rows, event and invalidation, always together."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from plinth.identity.v1 import events_pb2
+from services.identity.model.api_keys import ApiKey
 from services.identity.model.sessions import RevokeReason, Session
 from services.identity.repository import IdentityRepositories
-from services.kernel.feed import SessionRevoked, UserSessionsRevoked
+from services.kernel.feed import ApiKeyRevoked, SessionRevoked, UserSessionsRevoked
 from services.kernel.names import USER
 from services.kernel.unit_of_work import UnitOfWork
 
@@ -46,3 +48,13 @@ def end_sessions(
         )
         uow.invalidate(UserSessionsRevoked(user_id))
     return count
+
+
+def tell_of_revoked(
+    uow: UnitOfWork[IdentityRepositories], keys: Iterable[ApiKey], reason: RevokeReason | None = None
+) -> None:
+    """Of keys that this unit revokes; `reason` is None where a person revokes a single one."""
+    why = events_pb2.REVOKE_REASON_UNSPECIFIED if reason is None else wire_reason(reason)
+    for key in keys:
+        uow.emit(key.name, events_pb2.ApiKeyRevoked(api_key=key.name, reason=why), workspace_id=key.workspace_id)
+        uow.invalidate(ApiKeyRevoked(key.id))

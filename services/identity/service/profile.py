@@ -7,13 +7,13 @@ from services.identity.model.personal_data import PersonalData
 from services.identity.model.sessions import RECENT, OwnSession, RevokeReason
 from services.identity.model.users import User
 from services.identity.repository import IdentityRepositories
-from services.identity.service.ending import wire_reason
+from services.identity.service.ending import tell_of_revoked
 from services.identity.service.mails import Mails
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceNotFound
 from services.kernel.etags import check_etag
-from services.kernel.feed import ApiKeyRevoked, UserSessionsRevoked
+from services.kernel.feed import UserSessionsRevoked
 from services.kernel.names import USER
 from services.kernel.unit_of_work import UnitOfWork, Units
 
@@ -80,15 +80,8 @@ class Profile:
         self._members.RemoveUser(member_service_pb2.RemoveUserRequest(user=user.name))
         with self._units.user() as uow:
             user = _own(uow, lock=True)
-            now = self._clock.now()
-            for key in uow.repo.api_keys.revoke_by_creator(user.id, now):
-                reason = wire_reason(RevokeReason.USER_DELETED)
-                uow.emit(
-                    key.name,
-                    events_pb2.ApiKeyRevoked(api_key=key.name, reason=reason),
-                    workspace_id=key.workspace_id,
-                )
-                uow.invalidate(ApiKeyRevoked(key.id))
+            keys = uow.repo.api_keys.revoke_by_creator(user.id, self._clock.now())
+            tell_of_revoked(uow, keys, RevokeReason.USER_DELETED)
             uow.repo.users.delete(user.id)
             uow.mail(self._mails.account_deleted(user))
             uow.emit(user.name, events_pb2.UserDeleted(user=user.name))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from services.identity.errors import SignInThrottled
 from services.identity.model import throttle
-from services.identity.model.throttle import LIMITS, Factor, Scope
+from services.identity.model.throttle import LIMITS, Dimension, Factor
 from services.identity.repository import IdentityRepositories
 from services.identity.service.apart import apart
 from services.kernel.secrets import Keyring
@@ -43,23 +43,23 @@ class Throttle:
         keys = self._keys(factor, account, source)
         counters = repo.throttles.find(list(keys.values()))
         waits = (
-            throttle.wait(counters.get(keys[scope]), LIMITS[factor, scope], now)
-            for scope in throttle.scopes(known_source=known_source)
+            throttle.wait(counters.get(keys[dimension]), LIMITS[factor, dimension], now)
+            for dimension in throttle.dimensions(known_source=known_source)
         )
         if (longest := max(waits)) > _NOW:
             raise SignInThrottled(factor.value, longest)
-        return keys[Scope.PAIR] in counters
+        return keys[Dimension.PAIR] in counters
 
     def fail(self, factor: Factor, account: str, source: str, now: datetime) -> None:
-        """Count a failure in every scope; it stays counted whatever becomes of the call."""
+        """Count a failure in every dimension; it stays counted whatever becomes of the call."""
         keys = self._keys(factor, account, source)
 
         def count() -> None:
             with self._units.system() as uow:
                 # In one order everywhere, so that two failures never wait for each other.
-                for scope in sorted(keys, key=lambda scope: keys[scope]):
-                    counter = uow.repo.throttles.lock(keys[scope], now)
-                    uow.repo.throttles.set(keys[scope], throttle.failed(counter, LIMITS[factor, scope], now))
+                for dimension in sorted(keys, key=lambda dimension: keys[dimension]):
+                    counter = uow.repo.throttles.lock(keys[dimension], now)
+                    uow.repo.throttles.set(keys[dimension], throttle.failed(counter, LIMITS[factor, dimension], now))
                 uow.commit()
 
         apart(count)
@@ -69,27 +69,27 @@ class Throttle:
 
         def clear() -> None:
             with self._units.system() as uow:
-                uow.repo.throttles.clear(self._key(factor, Scope.PAIR, account, source))
+                uow.repo.throttles.clear(self._key(factor, Dimension.PAIR, account, source))
                 uow.commit()
 
         apart(clear)
 
     def take_mail(self, repo: IdentityRepositories, email_key: str, now: datetime) -> bool:
         """Whether this address may get one more mail now; counts it, in a system session that is open already."""
-        limit, key = LIMITS[Factor.MAIL, Scope.ACCOUNT], self._key(Factor.MAIL, Scope.ACCOUNT, email_key)
+        limit, key = LIMITS[Factor.MAIL, Dimension.ACCOUNT], self._key(Factor.MAIL, Dimension.ACCOUNT, email_key)
         counter = repo.throttles.lock(key, now)
         if throttle.wait(counter, limit, now) > _NOW:
             return False
         repo.throttles.set(key, throttle.failed(counter, limit, now))
         return True
 
-    def _keys(self, factor: Factor, account: str, source: str) -> dict[Scope, bytes]:
+    def _keys(self, factor: Factor, account: str, source: str) -> dict[Dimension, bytes]:
         return {
-            Scope.PAIR: self._key(factor, Scope.PAIR, account, source),
-            Scope.ACCOUNT: self._key(factor, Scope.ACCOUNT, account),
-            Scope.SOURCE: self._key(factor, Scope.SOURCE, source),
+            Dimension.PAIR: self._key(factor, Dimension.PAIR, account, source),
+            Dimension.ACCOUNT: self._key(factor, Dimension.ACCOUNT, account),
+            Dimension.SOURCE: self._key(factor, Dimension.SOURCE, source),
         }
 
-    def _key(self, factor: Factor, scope: Scope, *of: str) -> bytes:
-        text = "\0".join((factor.value, scope.value, *of))
+    def _key(self, factor: Factor, dimension: Dimension, *of: str) -> bytes:
+        text = "\0".join((factor.value, dimension.value, *of))
         return hmac.digest(self._secret, text.encode(), hashlib.sha256)[:_KEY_BYTES]

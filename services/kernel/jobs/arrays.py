@@ -41,7 +41,7 @@ adapters.register_dumper(Column, _ColumnDumper)
 
 def uuids(values: Sequence[UUID | None]) -> Column:
     """A uuid[]."""
-    return Column(_UUID, len(values), [_NULL if value is None else _16 + value.bytes for value in values])
+    return Column(_UUID, len(values), [_NULL if value is None else _16 + value.int.to_bytes(16) for value in values])
 
 
 def texts(values: Sequence[str]) -> Column:

@@ -51,7 +51,8 @@ class Hold:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+# Equal to itself alone: those in hand are a set, and to hash all of its fields is slow.
+@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """One attempt at a job, inside of which the caller is the domain's service in the job's own workspace.
 

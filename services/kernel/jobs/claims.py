@@ -152,6 +152,12 @@ where ctid = any(array(
 returning queue, kind, state
 """)
 )
+_OVERDUE = compiled(
+    text(
+        "select 1 from jobs.jobs where queue = any(cast(:queues as text[])) and state = 'running'"
+        " and lease_time > :after and lease_time <= :until limit 1"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +279,14 @@ def renew(session: Session, leases: Sequence[Lease], lease_time: datetime) -> li
     return held(session, leases)
 
 
-def expire(session: Session, queues: Sequence[str], *, after: datetime, now: datetime) -> list[Expired]:
-    """Take jobs back whose lease ran out after `after`: for another attempt, if they have one left."""
-    return session.all(
+def expire(
+    session: Session, queues: Sequence[str], *, after: datetime, now: datetime
+) -> tuple[list[Expired], datetime]:
+    """Take jobs back whose lease ran out after `after`: for another attempt, if they have one left.
+
+    Answers also after when to look the next time: as before where some are left, being locked or too many at once.
+    """
+    expired = session.all(
         _EXPIRE,
         Expired,
         queues=list(queues),
@@ -286,6 +297,9 @@ def expire(session: Session, queues: Sequence[str], *, after: datetime, now: dat
         error=LEASE_EXPIRED,
         cancelled_until=now + KEPT,
     )
+    passed = now - CLOCK_SKEW
+    left = session.run(_OVERDUE, queues=list(queues), after=after, until=passed)
+    return expired, after if left else passed
 
 
 def _only(place: int) -> int:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import psycopg
 import structlog
 from cronsim import CronSim
 from sqlalchemy import Text, bindparam, func, select, update
@@ -182,6 +183,6 @@ class Cron:
                 wait = _LONGEST_WAIT
                 if due is not None:
                     wait = min(wait, max(0.0, (due - self._clock.now()).total_seconds()))
-            except PlinthError as error:
-                _log.warning("cron.failed", reason=error.reason)
+            except (PlinthError, psycopg.Error) as error:
+                _log.warning("cron.failed", error=error)
                 wait = _RETRY_SECONDS

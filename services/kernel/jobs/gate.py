@@ -73,6 +73,11 @@ with incoming as materialized (
     (select ctid, id, lane, rank, run_time from jobs.jobs
      where queue = :queue and state = 'scheduled' and run_time > :due and run_time <= :now
      order by run_time limit :chunk)
+    union all
+    -- Who waits for room under a limit that is no more.
+    (select ctid, id, lane, rank, run_time from jobs.jobs
+     where queue = :queue and state = 'waiting' and cast(:workspace_limit as integer) is null
+     limit :chunk)
 ), unlocked as materialized (
     select ctid as row from jobs.jobs
     where cast(:careful as boolean) and ctid = any(array(select row from incoming))
@@ -124,7 +129,7 @@ with incoming as materialized (
     update jobs.jobs set
         state = case when not is_due then 'scheduled' when has_room then 'ready' else 'waiting' end,
         turn = case when is_due and has_room then placed.turn end
-    from placed where jobs.ctid = placed.row and jobs.state in ('arrived', 'scheduled')
+    from placed where jobs.ctid = placed.row and jobs.state in ('arrived', 'scheduled', 'waiting')
     returning 1
 )
 select (select count(*) from incoming) as incoming, (select count(*) from moved) as passed,

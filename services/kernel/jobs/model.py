@@ -80,8 +80,8 @@ class NewJob:
     `kind` names the handler, and begins with the domain that it belongs to, e.g. `events.deliver_webhook`.
     `workspace_id` is the session's unless a user's or a system session states one; `subject` names the resource that
     it is about. `priority` is -2 to 2, the higher the sooner, whoever's job it is. `run_at` delays it. While a job with
-    the same `unique_key` of this kind and workspace lives, a second is not added. After `max_attempts` it is a dead
-    letter.
+    the same `unique_key` of this kind and workspace lives, a second is not added; a user's session, which sees no keys
+    of workspaces, gives none. After `max_attempts` it is a dead letter.
     """
 
     queue: str

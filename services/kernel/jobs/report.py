@@ -60,7 +60,7 @@ def _outcome(ran: Ran, state: JobState | None) -> str:
         return REFUSED
     if state is JobState.ARRIVED:
         return RETRIED if ran.settlement is not None and ran.settlement.counted else GIVEN_BACK
-    return state.value
+    return state
 
 
 def _line(ran: Ran, outcome: str) -> dict[str, object]:

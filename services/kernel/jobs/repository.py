@@ -6,10 +6,13 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, bindparam, delete, func, literal_column, select, text, update
+from psycopg.errors import UniqueViolation
+from sqlalchemy import ColumnElement, Text, bindparam, delete, func, literal_column, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, Statement, compiled
+from services.kernel.errors import ConcurrentUpdate
+from services.kernel.jobs.enqueue import holder
 from services.kernel.jobs.model import KEPT, Job, JobState, lane_of
 from services.kernel.jobs.tables import jobs
 
@@ -47,7 +50,7 @@ _FILTERS = {
     "queue": _t.queue == bindparam("queue"),
     "kind": _t.kind == bindparam("kind"),
 }
-# The planner has to see the words of a partial index's predicate.
+# As a literal, for the planner: see LIVE.
 _DEAD: ColumnElement[bool] = literal_column("state = 'dead'")
 _GET = compiled(select(*_COLUMNS).where(*_by_id))
 _LOCK = compiled(select(*_COLUMNS).where(*_by_id).with_for_update())
@@ -64,14 +67,6 @@ _DISCARD = compiled(
     .values(state=JobState.DISCARDED.value, end_time=bindparam("now"), expire_time=bindparam("until"))
 )
 _NOTIFY = compiled(select(func.pg_notify(bindparam("channel"), bindparam("word"))))
-_KEY_TAKEN = compiled(
-    select(_t.id).where(
-        _in_lane,
-        _t.kind == bindparam("kind"),
-        _t.unique_key == bindparam("unique_key"),
-        literal_column("state in ('arrived', 'scheduled', 'waiting', 'ready', 'running')"),
-    )
-)
 _REQUEUE = compiled(
     update(jobs)
     .where(_in_lane, _t.id == func.any(bindparam("ids", type_=ARRAY(_t.id.type))))
@@ -111,8 +106,8 @@ where place = 1
 )
 _SWEEP = compiled(
     delete(jobs).where(
-        _t.id.in_(
-            select(_t.id)
+        tuple_(_t.lane, _t.id).in_(
+            select(_t.lane, _t.id)
             .where(_t.expire_time <= bindparam("now"))
             .limit(bindparam("count"))
             .with_for_update(skip_locked=True)
@@ -205,9 +200,7 @@ class JobRepository:
 
     def key_taken(self, job: Job) -> bool:
         """Whether a live job holds the unique key of this one, which is not live."""
-        return job.unique_key is not None and bool(
-            self._session.run(_KEY_TAKEN, lane=job.lane, kind=job.kind, unique_key=job.unique_key)
-        )
+        return holder(self._session, job.lane, job.kind, job.unique_key) is not None
 
     def requeue(self, job: Job, now: datetime) -> None:
         """Put a dead or cancelled job back that is locked and whose key is free, with all its attempts before it.
@@ -227,7 +220,8 @@ class JobRepository:
     ) -> int:
         """Put dead jobs back: those named, those that died since, or both; how many.
 
-        One whose key is taken stays, and of several with the same key all but the newest.
+        One whose key is taken stays, and of several with the same key all but the newest. Raises ConcurrentUpdate where
+        a key was taken meanwhile.
         """
         found = self._session.all(
             _REQUEUEABLE,
@@ -237,7 +231,10 @@ class JobRepository:
             since=since,
             count=count,
         )
-        self._back(lane_of(workspace_id), found, now)
+        try:
+            self._back(lane_of(workspace_id), found, now)
+        except UniqueViolation:
+            raise ConcurrentUpdate from None
         return len(found)
 
     def discard(self, workspace_id: UUID | None, job_id: UUID, now: datetime) -> None:
@@ -256,7 +253,7 @@ def counts(session: Session, now: datetime) -> list[QueueCounts]:
     return session.all(_COUNTS, QueueCounts, now=now)
 
 
-def sweep(session: Session, now: datetime, count: int = 10_000) -> int:
+def sweep(session: Session, now: datetime, count: int) -> int:
     """Delete jobs that ended and are kept no longer; how many, at most `count`. In a session of the system."""
     return session.run(_SWEEP, now=now, count=count)
 

@@ -83,9 +83,9 @@ class Settler:
             except (PlinthError, psycopg.Error) as error:
                 _log.warning("jobs.not_settled", error=error, attempts=self.behind())
                 self._hands.ended.set()
-                self._stopping.wait(RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
             if self._hands.waiting():
-                self._stopping.wait(_COMPANY_SECONDS)
+                time.sleep(_COMPANY_SECONDS)
 
     def _round(self) -> None:
         self._unsettled += self._hands.take_ended()
@@ -106,7 +106,7 @@ class Settler:
         self._settled(told)
         if locked:
             self._hands.ended.set()
-            self._stopping.wait(RETRY_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def _settle(self, session: Session, *, careful: bool) -> Sequence[JobState | _Locked | None]:
         states: list[JobState | _Locked | None] = [None] * len(self._unsettled)

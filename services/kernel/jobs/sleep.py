@@ -50,6 +50,9 @@ select looked.queue, exists (
             and j.turn >= mark.turn limit 1
         ) ready
         where mark.queue = looked.queue
+    ) or exists (
+        -- Another worker may have made room, and have no thread free to use it.
+        select from jobs.jobs j where j.queue = looked.queue and j.state = 'waiting'
     ) as has_work,
     (select min(j.run_time) from jobs.jobs j
      where j.queue = looked.queue and j.state = 'scheduled' and j.run_time > looked.due) as next_due,

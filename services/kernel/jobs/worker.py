@@ -32,8 +32,6 @@ from services.kernel.jobs.run import Ran
 from services.kernel.jobs.settler import CAREFUL_SECONDS, RETRY_SECONDS, Settler
 from services.kernel.telemetry import LineWriter
 
-__all__ = ["SYSTEM", "Worker"]
-
 _LEASE = timedelta(seconds=30)
 # Jobs are claimed ahead of the threads only as far as the threads have just been this fast.
 _AHEAD_SECONDS = 0.1
@@ -78,11 +76,13 @@ class Worker:
         self._database = database
         self._clock = clock or SystemClock()
         self._handlers = {handler.kind: handler for handler in handlers}
+        self._timeouts = {kind: handler.timeout.total_seconds() for kind, handler in self._handlers.items()}
         self._queues = {
             name: Queue(name, limits)
             for name, limits in limits_of(self._handlers.values()).items()
             if queues is None or name in queues
         }
+        self._limited = {queue.name for queue in self._queues.values() if queue.limits != Limits()}
         self._threads, self._batch, self._lease = threads, batch, lease
         self._name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         tracer = provider.get_tracer("plinth") if provider is not None else None
@@ -91,7 +91,7 @@ class Worker:
         self._hands = Hands(threads, self._handlers, self._clock, tracer, self._wake)
         self._settler = Settler(database, self._clock, self._hands, self._settled)
         self.report = Report(writer)
-        self._in_hand: dict[tuple[int, int], Attempt] = {}
+        self._in_hand: set[Attempt] = set()
         self._claimed = 0
         self._ahead = 0
         self._pace: deque[tuple[float, int]] = deque()
@@ -201,17 +201,17 @@ class Worker:
         queue.found(time.monotonic(), len(claimed.attempts), more=claimed.more)
         self._claimed += len(claimed.attempts)
         for attempt in claimed.attempts:
-            self._in_hand[_key(attempt)] = attempt
+            self._in_hand.add(attempt)
             self._hands.give(attempt)
         self.report.under_way = len(self._in_hand)
 
     def _claim(self, session: Session, queue: Queue, began: float) -> _Claimed:
         now, count, careful = self._clock.now(), min(self._batch, self._room()), began < self._careful_until
         until = began + self._lease.total_seconds()
+        deadlines = {kind: began + seconds for kind, seconds in self._timeouts.items()}
 
         def hold(kind: str) -> Hold:
-            handler = self._handlers.get(kind)
-            return Hold(until, began + handler.timeout.total_seconds() if handler is not None else until, self._changed)
+            return Hold(until, deadlines.get(kind, until), self._changed)
 
         gate.lock(session, queue.name)
         if queue.row_until > began and queue.streak >= _AWAKE_AFTER:
@@ -241,12 +241,13 @@ class Worker:
     def _settled(self, told: list[tuple[Ran, JobState | None]]) -> None:
         """Attempts are settled; called on the settler's thread."""
         for ran, _ in told:
-            self._in_hand.pop(_key(ran.attempt), None)
+            self._in_hand.discard(ran.attempt)
         self.report.ended(told)
-        limited = {ran.attempt.queue for ran, _ in told if self._queues[ran.attempt.queue].limits != Limits()}
+        limited = self._limited.intersection(ran.attempt.queue for ran, _ in told)
         if limited:
             # Who has ended has made room.
             self._heard.update(limited)
+        if limited or self._draining.is_set():
             self._wake.set()
 
     # Leases
@@ -256,7 +257,7 @@ class Worker:
         began = time.monotonic()
         self._beat_now.clear()
         self._beat_at = began + self._beat_seconds
-        attempts = [attempt for attempt in list(self._in_hand.values()) if attempt.hold.deadline > began]
+        attempts = [attempt for attempt in list(self._in_hand) if attempt.hold.deadline > began]
         if not attempts:
             return
         with self._database.transaction(SYSTEM) as session:
@@ -275,9 +276,9 @@ class Worker:
         now = self._clock.now()
         with self._database.transaction(SYSTEM) as session:
             gate.prepare(session)
-            expired = claims.expire(session, self.queues, after=self._expired, now=now)
+            expired, after = claims.expire(session, self.queues, after=self._expired, now=now)
             session.commit()
-        self._expired = now - gate.CLOCK_SKEW
+        self._expired = after
         self._expire_at = time.monotonic() + min(self._beat_seconds, sleep.LONGEST_PAUSE)
         for one in expired:
             _log.warning("jobs.lease_expired", queue=one.queue, kind=one.kind, state=one.state)
@@ -288,9 +289,11 @@ class Worker:
     def _look(self) -> None:
         """Look at the queues where nothing was, when their time has come."""
         began = time.monotonic()
-        due = [queue for queue in self._queues.values() if not queue.hot and queue.look_at <= began]
-        if not due:
+        cold = [queue for queue in self._queues.values() if not queue.hot]
+        if all(queue.look_at > began for queue in cold):
             return
+        # Whose time comes soon comes along, so that all queues at rest cost one look.
+        due = [queue for queue in cold if queue.look_at <= began + sleep.LONGEST_PAUSE / 2]
         drowsy = [
             queue for queue in due if queue.pause >= sleep.ASLEEP_FROM and queue.row_until < began + queue.pause + 1
         ]
@@ -337,7 +340,7 @@ class Worker:
             self._heard.add(notify.payload)
             self._wake.set()
         elif notify.channel == CANCEL_CHANNEL and any(
-            str(attempt.job_id) == notify.payload for attempt in list(self._in_hand.values())
+            str(attempt.job_id) == notify.payload for attempt in list(self._in_hand)
         ):
             self._beat_now.set()
             self._wake.set()
@@ -350,7 +353,7 @@ class Worker:
         late = time.monotonic() >= self._drain_until
         if late:
             self._give_back(self._hands.running())
-        if late or not self._hands.under_way():
+        if late or not self._in_hand:
             self._settler.stop(self._lease.total_seconds())
             with self._database.transaction(SYSTEM) as session:
                 sleep.get_up(session, self.queues, self._name)
@@ -371,10 +374,5 @@ class Worker:
         with self._changed:
             for attempt in attempts:
                 attempt.hold.lost = True
-                self._in_hand.pop(_key(attempt), None)
+                self._in_hand.discard(attempt)
             self._changed.notify_all()
-
-
-def _key(attempt: Attempt) -> tuple[int, int]:
-    """Of an attempt among those in hand. As numbers: the hash of a UUID is computed in Python."""
-    return attempt.job_id.int, attempt.fence

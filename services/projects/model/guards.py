@@ -64,9 +64,7 @@ def problem_of(guard: str, subject: str) -> str | None:
 
 
 def holds(guard: str, subject: str, facts: Mapping[str, object], witness: Witness) -> bool:
-    """Whether a guard lets a move pass; False too where it cannot be told, e.g. of a date that is not set."""
-    if not guard:
-        return True
+    """Whether a guard is true; False too where it cannot be told, e.g. of a date that is not set."""
     try:
         return _compiled(guard).execute(_scope(subject, facts, witness)) is True
     except _UNTOLD:

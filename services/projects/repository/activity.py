@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import and_, bindparam, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 
 from services.kernel.db import Session, Statement, compiled
@@ -13,7 +13,7 @@ from services.kernel.filtering import TEXT, TIMESTAMP, Field, Fields, ListQuery,
 from services.kernel.paging import Page
 from services.projects.model.activity import Activity
 from services.projects.model.changes import FieldChange
-from services.projects.tables import activity
+from services.projects.tables import activity, workflows
 
 _t = activity.c
 
@@ -28,14 +28,15 @@ FIELDS = Fields(
 
 _in_workspace = _t.workspace_id == bindparam("workspace")
 _of_project = and_(_in_workspace, _t.project_id == bindparam("project"))
-# An event may come twice; a deed is done once.
+# An event may come twice; a deed is done once. A workspace where anything is done has workflows, until it is forgotten.
+_given = select(*(bindparam(c.name, type_=c.type).label(c.name) for c in activity.columns)).where(
+    exists().where(workflows.c.workspace_id == bindparam("workspace_id"))
+)
 _ADD = compiled(
     insert(activity)
-    .values({c.name: bindparam(c.name) for c in activity.columns})
+    .from_select([c.name for c in activity.columns], _given)
     .on_conflict_do_nothing(index_elements=["workspace_id", "position"])
 )
-
-
 _FORGET = compiled(delete(activity).where(_of_project))
 
 
@@ -52,7 +53,7 @@ class Activities:
         self._session = session
 
     def add(self, done: Activity) -> None:
-        """Insert it, unless it is there already."""
+        """Insert it, unless it is there already, or its workspace is forgotten."""
         self._session.run(
             _ADD,
             workspace_id=done.workspace_id,

@@ -3,73 +3,54 @@
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Text, and_, bindparam, delete, exists, func, literal_column, select, update
 
 from services.kernel.db import Session, Statement, compiled
-from services.kernel.filtering import TEXT, TEXTS, TIMESTAMP, Field, Fields, ListQuery, Part, one_of, resource
-from services.kernel.names import USER
+from services.kernel.filtering import TIMESTAMP, Field, Fields, ListQuery, Part
 from services.kernel.paging import Page
 from services.projects.errors import ProjectNameTaken
-from services.projects.model.names import WORKFLOW
+from services.projects.model.names import PROJECT
 from services.projects.model.projects import Project
-from services.projects.model.workflows import Category, State, Workflow
+from services.projects.model.workflows import Category
+from services.projects.repository.items import WRITTEN, Items, adding, columns_of, fields_of, following, written
 from services.projects.repository.workflows import LOCK_CLASS, bucket_of
 from services.projects.tables import approvals, projects, workflows
 
 _t = projects.c
-# As clients know them.
-CATEGORIES = {f"STATE_CATEGORY_{category.name}": category.value for category in Category}
 
 FIELDS = Fields(
-    Field("display_name", _t.display_name, TEXT, sortable=True),
-    Field("state", _t.state, TEXT),
-    Field("state_category", _t.state_category, one_of(CATEGORIES)),
-    Field("workflow", _t.workflow_id, resource(WORKFLOW)),
-    Field("author", _t.author_id, resource(USER)),
-    Field("assignee", _t.assignee_id, resource(USER)),
-    Field("labels", _t.labels, TEXTS),
-    Field("due_time", _t.due_time, TIMESTAMP, sortable=True),
-    Field("create_time", _t.create_time, TIMESTAMP, sortable=True),
-    Field("update_time", _t.update_time, TIMESTAMP, sortable=True),
-    Field("delete_time", _t.delete_time, TIMESTAMP),
-    id=_t.project_id,
-    default_order="",
+    *fields_of(projects), Field("delete_time", _t.delete_time, TIMESTAMP), id=_t.project_id, default_order=""
 )
 
 _in_workspace = _t.workspace_id == bindparam("workspace")
 _by_id = and_(_in_workspace, _t.project_id == bindparam("project"))
-_ADD = compiled(insert(projects).values({c.name: bindparam(c.name) for c in projects.columns}))
+_ADD = adding(projects)
 _GET = compiled(select(projects).where(_by_id))
 # NO KEY UPDATE: those who only refer to the project, like a new task, need not wait.
 _LOCK = compiled(select(projects).where(_by_id).with_for_update(key_share=True))
 _SAVE = compiled(
     update(projects)
     .where(_by_id)
-    .values(
-        display_name=bindparam("display_name"),
-        description=bindparam("description"),
-        assignee_id=bindparam("assignee_id"),
-        labels=bindparam("labels"),
-        due_time=bindparam("due_time"),
-        version=bindparam("version"),
-        update_time=bindparam("update_time"),
-        delete_time=bindparam("delete_time"),
-        purge_time=bindparam("purge_time"),
-    )
+    .values({column: bindparam(column) for column in (*WRITTEN, "delete_time", "purge_time")})
 )
+_FOLLOWING = following(projects, PROJECT, _t.project_id.label("project"))
 _its_workflow = and_(workflows.c.workspace_id == _t.workspace_id, workflows.c.workflow_id == _t.workflow_id)
 _waits = exists().where(
     approvals.c.workspace_id == _t.workspace_id,
     approvals.c.target_id == _t.project_id,
     approvals.c.state == "pending",
 )
+# The transaction that wrote the row: `touch` changes it, and nothing that clients see.
+_writer: ColumnElement[str] = literal_column("projects.projects.xmin::text", Text())
 # All that a transition has to know, in one round trip; the shared lock is that of `Workflows.share`.
 _AIM = compiled(
     select(
         projects,
+        _writer.label("writer"),
         workflows.c.definition_version,
         _waits.label("waits"),
         func.pg_advisory_xact_lock_shared(LOCK_CLASS, bindparam("bucket")).label("locked"),
@@ -81,7 +62,7 @@ _MOVE = compiled(
     update(projects)
     .where(
         _by_id,
-        _t.version == bindparam("before"),
+        _writer == bindparam("writer"),
         exists().where(_its_workflow, workflows.c.definition_version == bindparam("definition_version")),
     )
     .values(
@@ -91,24 +72,7 @@ _MOVE = compiled(
         update_time=bindparam("update_time"),
     )
 )
-_of_workflow = and_(_in_workspace, _t.workflow_id == bindparam("workflow"))
-_COUNT_IN_STATE = compiled(
-    select(func.count().label("count")).select_from(projects).where(_of_workflow, _t.state == bindparam("from_state"))
-)
-_MIGRATE = compiled(
-    update(projects)
-    .where(_of_workflow, _t.state == bindparam("from_state"))
-    .values(
-        state=bindparam("to_state"),
-        state_category=bindparam("to_category"),
-        version=_t.version + 1,
-        update_time=bindparam("now"),
-    )
-    .returning(_t.project_id)
-)
-_RECATEGORIZE = compiled(
-    update(projects).where(_of_workflow, _t.state == bindparam("in_state")).values(state_category=bindparam("category"))
-)
+_TOUCH = compiled(update(projects).where(_by_id).values(version=_t.version))
 # Each batch goes in a commit of its own; what another process purges at this moment is left to it.
 _due = (
     select(_t.project_id)
@@ -122,9 +86,10 @@ _PURGE = compiled(delete(projects).where(_t.project_id.in_(_due)).returning(_t.w
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A project, the version of its workflow's definition, and whether a move of it waits for an approval."""
+    """A project and who wrote its row, its workflow's version, and whether a move of it waits for an approval."""
 
     project: Project
+    writer: str
     definition_version: int
     waits: bool
 
@@ -137,36 +102,15 @@ def _page(part: Part, *, with_deleted: bool) -> Statement:
     return compiled(part.narrow(statement).limit(bindparam("count")))
 
 
-class Projects:
+class Projects(Items):
     """The session's workspace's projects. Display names are unique among the living, whatever their case."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session, _FOLLOWING)
 
     def add(self, project: Project) -> None:
         """Insert it. Raises ProjectNameTaken."""
-        try:
-            self._session.run(
-                _ADD,
-                workspace_id=project.workspace_id,
-                project_id=project.project_id,
-                workflow_id=project.workflow_id,
-                display_name=project.display_name,
-                description=project.description,
-                state=project.state,
-                state_category=project.state_category.value,
-                author_id=project.author_id,
-                assignee_id=project.assignee_id,
-                labels=list(project.labels),
-                due_time=project.due_time,
-                version=project.version,
-                create_time=project.create_time,
-                update_time=project.update_time,
-                delete_time=project.delete_time,
-                purge_time=project.purge_time,
-            )
-        except UniqueViolation:
-            raise ProjectNameTaken(project.display_name) from None
+        self._write(_ADD, project, **columns_of(project))
 
     def get(self, workspace_id: UUID, project_id: UUID) -> Project | None:
         """The project, deleted or not."""
@@ -177,24 +121,8 @@ class Projects:
         return self._session.first(_LOCK, _project, workspace=workspace_id, project=project_id)
 
     def save(self, project: Project) -> None:
-        """Write its new values, but for its state. Raises ProjectNameTaken."""
-        try:
-            self._session.run(
-                _SAVE,
-                workspace=project.workspace_id,
-                project=project.project_id,
-                display_name=project.display_name,
-                description=project.description,
-                assignee_id=project.assignee_id,
-                labels=list(project.labels),
-                due_time=project.due_time,
-                version=project.version,
-                update_time=project.update_time,
-                delete_time=project.delete_time,
-                purge_time=project.purge_time,
-            )
-        except UniqueViolation:
-            raise ProjectNameTaken(project.display_name) from None
+        """Write its new values. Raises ProjectNameTaken."""
+        self._write(_SAVE, project, workspace=project.workspace_id, project=project.project_id, **written(project))
 
     def list_page(self, workspace_id: UUID, wanted: ListQuery, page: Page, *, with_deleted: bool) -> list[Project]:
         """A page of the projects that are asked for."""
@@ -208,14 +136,14 @@ class Projects:
             _AIM, _aim, workspace=workspace_id, project=project_id, bucket=bucket_of(workspace_id)
         )
 
-    def move(self, after: Project, definition_version: int) -> bool:
-        """Write the state, if project and definition are still those that were aimed at: whether they were."""
+    def move(self, aim: Aim, after: Project) -> bool:
+        """Write the state, if row and definition are still those that were aimed at: whether they were."""
         touched = self._session.run(
             _MOVE,
             workspace=after.workspace_id,
             project=after.project_id,
-            before=after.version - 1,
-            definition_version=definition_version,
+            writer=aim.writer,
+            definition_version=aim.definition_version,
             state=after.state,
             state_category=after.state_category.value,
             version=after.version,
@@ -223,41 +151,9 @@ class Projects:
         )
         return touched == 1
 
-    def count_in_state(self, workflow: Workflow, state: str) -> int:
-        """How many projects of the workflow are in a state, deleted ones included."""
-        return (
-            self._session.first(
-                _COUNT_IN_STATE,
-                lambda count: count,
-                workspace=workflow.workspace_id,
-                workflow=workflow.workflow_id,
-                from_state=state,
-            )
-            or 0
-        )
-
-    def migrate(self, workflow: Workflow, from_state: str, to_state: State, now: datetime) -> list[UUID]:
-        """Put all projects of the workflow that are in one state into another: which."""
-        return self._session.all(
-            _MIGRATE,
-            lambda project_id: project_id,
-            workspace=workflow.workspace_id,
-            workflow=workflow.workflow_id,
-            from_state=from_state,
-            to_state=to_state.state_id,
-            to_category=to_state.category.value,
-            now=now,
-        )
-
-    def recategorize(self, workflow: Workflow, state: State) -> None:
-        """Write what a state means now to all projects of the workflow that are in it."""
-        self._session.run(
-            _RECATEGORIZE,
-            workspace=workflow.workspace_id,
-            workflow=workflow.workflow_id,
-            in_state=state.state_id,
-            category=state.category.value,
-        )
+    def touch(self, project: Project) -> None:
+        """Have whoever aims at the project aim again, once this commits: they have not seen what it waits for now."""
+        self._session.run(_TOUCH, workspace=project.workspace_id, project=project.project_id)
 
     def purge(self, now: datetime, count: int) -> list[tuple[UUID, UUID]]:
         """Delete projects whose time has come, no more than `count`, with their tasks and approvals.
@@ -268,45 +164,28 @@ class Projects:
             _PURGE, lambda workspace_id, project_id: (workspace_id, project_id), now=now, count=count
         )
 
+    def _write(self, statement: Statement, project: Project, /, **columns: object) -> None:
+        try:
+            self._session.run(statement, delete_time=project.delete_time, purge_time=project.purge_time, **columns)
+        except UniqueViolation:
+            raise ProjectNameTaken(project.display_name) from None
 
-def _aim(*, definition_version: int, waits: bool, locked: object, **columns: object) -> Aim:
-    return Aim(_project(**columns), definition_version, waits)  # type: ignore[arg-type]  # the columns of the table
 
-
-def _project(  # one parameter a column
+def _aim(
     *,
-    workspace_id: UUID,
-    project_id: UUID,
-    workflow_id: UUID,
-    display_name: str,
-    description: str,
-    state: str,
+    writer: str,
+    definition_version: int,
+    waits: bool,
+    locked: object,
+    **columns: Any,  # the columns of the table, by name
+) -> Aim:
+    return Aim(_project(**columns), writer, definition_version, waits)
+
+
+def _project(
+    *,
     state_category: str,
-    author_id: UUID,
-    assignee_id: UUID | None,
     labels: list[str],
-    due_time: datetime | None,
-    version: int,
-    create_time: datetime,
-    update_time: datetime,
-    delete_time: datetime | None,
-    purge_time: datetime | None,
+    **columns: Any,  # the columns of the table, by name
 ) -> Project:
-    return Project(
-        workspace_id,
-        project_id,
-        workflow_id,
-        display_name,
-        description,
-        state,
-        Category(state_category),
-        author_id,
-        assignee_id,
-        tuple(labels),
-        due_time,
-        version,
-        create_time,
-        update_time,
-        delete_time,
-        purge_time,
-    )
+    return Project(state_category=Category(state_category), labels=tuple(labels), **columns)

@@ -1,35 +1,25 @@
 """Tasks, as rows."""
 
-from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, Statement, compiled
-from services.kernel.filtering import TEXT, TEXTS, TIMESTAMP, Field, Fields, ListQuery, Part, one_of, resource
-from services.kernel.names import USER
+from services.kernel.filtering import TEXT, Field, Fields, ListQuery, Part
 from services.kernel.paging import Page
-from services.projects.model.names import WORKFLOW
+from services.projects.model.names import TASK
 from services.projects.model.tasks import Task
-from services.projects.model.workflows import Category, State, Workflow
-from services.projects.repository.projects import CATEGORIES
+from services.projects.model.workflows import Category
+from services.projects.repository.items import WRITTEN, Items, adding, columns_of, fields_of, following, written
 from services.projects.tables import tasks, workflows
 
 _t = tasks.c
 
 FIELDS = Fields(
-    Field("display_name", _t.display_name, TEXT, sortable=True),
-    Field("state", _t.state, TEXT),
-    Field("state_category", _t.state_category, one_of(CATEGORIES)),
-    Field("workflow", _t.workflow_id, resource(WORKFLOW)),
-    Field("author", _t.author_id, resource(USER)),
-    Field("assignee", _t.assignee_id, resource(USER)),
-    Field("labels", _t.labels, TEXTS),
-    Field("due_time", _t.due_time, TIMESTAMP, sortable=True),
-    Field("create_time", _t.create_time, TIMESTAMP, sortable=True),
-    Field("update_time", _t.update_time, TIMESTAMP, sortable=True),
+    *fields_of(tasks),
     Field("position", _t.position, TEXT, sortable=True),
     id=_t.task_id,
     default_order="position",
@@ -37,15 +27,11 @@ FIELDS = Fields(
 
 _in_project = and_(_t.workspace_id == bindparam("workspace"), _t.project_id == bindparam("project"))
 _by_id = and_(_in_project, _t.task_id == bindparam("task"))
-_ADD = compiled(insert(tasks).values({c.name: bindparam(c.name) for c in tasks.columns}))
+_ADD = adding(tasks)
 _GET = compiled(select(tasks).where(_by_id))
 # NO KEY UPDATE: an approval that is asked for refers to the task, and need not wait.
 _LOCK = compiled(select(tasks).where(_by_id).with_for_update(key_share=True))
-_WRITTEN = (
-    *("display_name", "description", "state", "state_category", "assignee_id", "labels", "due_time", "position"),
-    *("version", "update_time"),
-)
-_SAVE = compiled(update(tasks).where(_by_id).values({name: bindparam(name) for name in _WRITTEN}))
+_SAVE = compiled(update(tasks).where(_by_id).values({column: bindparam(column) for column in (*WRITTEN, "position")}))
 _REMOVE = compiled(delete(tasks).where(_by_id))
 _LAST = compiled(select(_t.position).where(_in_project).order_by(_t.position.desc()).limit(1))
 _NEXT = compiled(
@@ -62,24 +48,7 @@ _DEFINITION_VERSION = compiled(
         workflows.c.workspace_id == bindparam("workspace"), workflows.c.workflow_id == bindparam("workflow")
     )
 )
-_of_workflow = and_(_t.workspace_id == bindparam("workspace"), _t.workflow_id == bindparam("workflow"))
-_COUNT_IN_STATE = compiled(
-    select(func.count().label("count")).select_from(tasks).where(_of_workflow, _t.state == bindparam("from_state"))
-)
-_MIGRATE = compiled(
-    update(tasks)
-    .where(_of_workflow, _t.state == bindparam("from_state"))
-    .values(
-        state=bindparam("to_state"),
-        state_category=bindparam("to_category"),
-        version=_t.version + 1,
-        update_time=bindparam("now"),
-    )
-    .returning(_t.project_id, _t.task_id)
-)
-_RECATEGORIZE = compiled(
-    update(tasks).where(_of_workflow, _t.state == bindparam("in_state")).values(state_category=bindparam("category"))
-)
+_FOLLOWING = following(tasks, TASK, _t.project_id.label("project"), _t.task_id.label("task"))
 
 
 @lru_cache(maxsize=256)
@@ -87,27 +56,18 @@ def _page(part: Part) -> Statement:
     return compiled(part.narrow(select(tasks).where(_in_project)).limit(bindparam("count")))
 
 
-class Tasks:
+class Tasks(Items):
     """The session's workspace's tasks.
 
     Whoever adds one or changes a position holds the lock of the project, so that no two tasks come to one place.
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session, _FOLLOWING)
 
     def add(self, task: Task) -> None:
         """Insert it."""
-        self._session.run(
-            _ADD,
-            workspace_id=task.workspace_id,
-            project_id=task.project_id,
-            task_id=task.task_id,
-            workflow_id=task.workflow_id,
-            author_id=task.author_id,
-            create_time=task.create_time,
-            **_written(task),
-        )
+        self._session.run(_ADD, task_id=task.task_id, position=task.position, **columns_of(task))
 
     def get(self, workspace_id: UUID, project_id: UUID, task_id: UUID) -> Task | None:
         """The task."""
@@ -120,7 +80,12 @@ class Tasks:
     def save(self, task: Task) -> None:
         """Write its new values."""
         self._session.run(
-            _SAVE, workspace=task.workspace_id, project=task.project_id, task=task.task_id, **_written(task)
+            _SAVE,
+            workspace=task.workspace_id,
+            project=task.project_id,
+            task=task.task_id,
+            position=task.position,
+            **written(task),
         )
 
     def remove(self, task: Task) -> None:
@@ -173,92 +138,11 @@ class Tasks:
         )
         return version
 
-    def count_in_state(self, workflow: Workflow, state: str) -> int:
-        """How many tasks of the workflow are in a state."""
-        return (
-            self._session.first(
-                _COUNT_IN_STATE,
-                lambda count: count,
-                workspace=workflow.workspace_id,
-                workflow=workflow.workflow_id,
-                from_state=state,
-            )
-            or 0
-        )
 
-    def migrate(self, workflow: Workflow, from_state: str, to_state: State, now: datetime) -> list[tuple[UUID, UUID]]:
-        """Put all tasks of the workflow that are in one state into another: the project and id of each."""
-        return self._session.all(
-            _MIGRATE,
-            lambda project_id, task_id: (project_id, task_id),
-            workspace=workflow.workspace_id,
-            workflow=workflow.workflow_id,
-            from_state=from_state,
-            to_state=to_state.state_id,
-            to_category=to_state.category.value,
-            now=now,
-        )
-
-    def recategorize(self, workflow: Workflow, state: State) -> None:
-        """Write what a state means now to all tasks of the workflow that are in it."""
-        self._session.run(
-            _RECATEGORIZE,
-            workspace=workflow.workspace_id,
-            workflow=workflow.workflow_id,
-            in_state=state.state_id,
-            category=state.category.value,
-        )
-
-
-def _written(task: Task) -> dict[str, object]:
-    return {
-        "display_name": task.display_name,
-        "description": task.description,
-        "state": task.state,
-        "state_category": task.state_category.value,
-        "assignee_id": task.assignee_id,
-        "labels": list(task.labels),
-        "due_time": task.due_time,
-        "position": task.position,
-        "version": task.version,
-        "update_time": task.update_time,
-    }
-
-
-def _task(  # one parameter a column
+def _task(
     *,
-    workspace_id: UUID,
-    project_id: UUID,
-    task_id: UUID,
-    workflow_id: UUID,
-    display_name: str,
-    description: str,
-    state: str,
     state_category: str,
-    author_id: UUID,
-    assignee_id: UUID | None,
     labels: list[str],
-    due_time: datetime | None,
-    position: str,
-    version: int,
-    create_time: datetime,
-    update_time: datetime,
+    **columns: Any,  # the columns of the table, by name
 ) -> Task:
-    return Task(
-        workspace_id,
-        project_id,
-        task_id,
-        workflow_id,
-        display_name,
-        description,
-        state,
-        Category(state_category),
-        author_id,
-        assignee_id,
-        tuple(labels),
-        due_time,
-        position,
-        version,
-        create_time,
-        update_time,
-    )
+    return Task(state_category=Category(state_category), labels=tuple(labels), **columns)

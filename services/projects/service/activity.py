@@ -3,11 +3,10 @@
 from uuid import UUID
 
 from services.kernel.clock import Clock
-from services.kernel.errors import ResourceNotFound
 from services.kernel.paging import Pager
 from services.projects.model.activity import Activity
-from services.projects.model.names import PROJECT
 from services.projects.repository.activity import FIELDS
+from services.projects.service.projects import present
 from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits
 
 
@@ -48,6 +47,5 @@ class ActivityService:
         uow.repo.activity.forget(workspace_id, project_id)
 
     def _require_there(self, uow: ProjectsUnitOfWork, workspace_id: UUID, project_id: UUID) -> None:
-        project = uow.repo.projects.get(workspace_id, project_id)
-        if project is None or project.gone(self._clock.now()):
-            raise ResourceNotFound(PROJECT.format(workspace=workspace_id, project=project_id))
+        found = uow.repo.projects.get(workspace_id, project_id)
+        present(found, workspace_id, project_id, self._clock.now())

@@ -9,7 +9,7 @@ from services.kernel.paging import Pager
 from services.projects.model.approvals import Approval, ApprovalState, Decision
 from services.projects.model.names import APPROVAL
 from services.projects.repository.approvals import FIELDS
-from services.projects.service import task_news as news
+from services.projects.service import news
 from services.projects.service.projects import ProjectService
 from services.projects.service.tasks import TaskService
 from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, current_actor

@@ -5,12 +5,13 @@ from collections import OrderedDict
 from datetime import datetime
 from uuid import UUID
 
-from plinth.projects.v1 import events_pb2
 from services.kernel.ids import new_id
 from services.projects.model.approvals import Approval, ApprovalState
-from services.projects.model.engine import Actor, Move, Rules
-from services.projects.model.workflows import Definition, Subject
-from services.projects.service.task_news import approval_expired
+from services.projects.model.engine import Actor, Available, Move, Rules, available
+from services.projects.model.items import Item
+from services.projects.model.tasks import Task
+from services.projects.model.workflows import Definition
+from services.projects.service import news
 from services.projects.service.units import ProjectsUnitOfWork
 
 _KEPT = 1000
@@ -23,51 +24,49 @@ class RuleBook:
         self._definitions: OrderedDict[tuple[UUID, UUID, int], Definition] = OrderedDict()
         self._lock = threading.Lock()
 
-    def rules(
-        self, uow: ProjectsUnitOfWork, subject: Subject, workspace_id: UUID, workflow_id: UUID, version: int
-    ) -> Rules:
-        """The rules of one version of a workflow, which is there: an item follows it."""
-        key = (workspace_id, workflow_id, version)
+    def rules(self, uow: ProjectsUnitOfWork, item: Item, version: int) -> Rules:
+        """The rules that an item follows: those of this version of its workflow."""
+        key = (item.workspace_id, item.workflow_id, version)
         with self._lock:
             definition = self._definitions.get(key)
             if definition is not None:
                 self._definitions.move_to_end(key)
         if definition is None:
-            definition = uow.repo.workflows.definition(workspace_id, workflow_id, version)
+            definition = uow.repo.workflows.definition(*key)
             if definition is None:
-                raise LookupError(f"workflow {workflow_id} has no version {version}")
+                raise LookupError(f"{item.workflow_name} has no version {version}")
             with self._lock:
                 self._definitions[key] = definition
                 if len(self._definitions) > _KEPT:
                     self._definitions.popitem(last=False)
-        return Rules(subject, definition, version)
+        return Rules(definition, version)
+
+
+def available_moves(
+    uow: ProjectsUnitOfWork, rules: Rules, item: Item, actor: Actor, now: datetime
+) -> list[tuple[Available, str]]:
+    """Where the item could go, and the name of the approval that a move waits for already, if any."""
+    waiting = {one.to_state: one.name for one in uow.repo.approvals.pending(item.workspace_id, item.item_id)}
+    return [(one, waiting.get(one.to_state.state_id, "")) for one in available(rules, item, actor, now)]
 
 
 def ask(
-    uow: ProjectsUnitOfWork,
-    workspace_id: UUID,
-    project_id: UUID,
-    task_id: UUID | None,
-    move: Move,
-    actor: Actor,
-    comment: str,
-    now: datetime,
+    uow: ProjectsUnitOfWork, item: Item, move: Move, actor: Actor, comment: str, now: datetime
 ) -> tuple[Approval, bool]:
-    """The approval that the move of a locked project (or task) waits for, and whether it is a new one."""
-    target_id = task_id or project_id
-    for waiting in uow.repo.approvals.lock_pending(workspace_id, target_id):
+    """The approval that the move of a locked item waits for, and whether it is a new one."""
+    for waiting in uow.repo.approvals.lock_pending(item.workspace_id, item.item_id):
         if waiting.to_state == move.to_state.state_id:
             if not waiting.overdue(now):
                 return waiting, False
             # Its time is up, and nobody has called it off yet.
             off = waiting.expired(now)
             uow.repo.approvals.save(off)
-            uow.emit(off.name, approval_expired(off))
+            uow.emit(off.name, news.approval_expired(off))
     approval = Approval(
-        workspace_id=workspace_id,
+        workspace_id=item.workspace_id,
         approval_id=new_id(),
-        project_id=project_id,
-        task_id=task_id,
+        project_id=item.project_id,
+        task_id=item.task_id if isinstance(item, Task) else None,
         from_state=move.from_state.state_id,
         to_state=move.to_state.state_id,
         requester_id=actor.user_id,
@@ -80,17 +79,7 @@ def ask(
         update_time=now,
     )
     uow.repo.approvals.add(approval)
-    uow.emit(
-        approval.name,
-        events_pb2.ApprovalRequested(
-            approval=approval.name,
-            target=approval.target,
-            from_state=approval.from_state,
-            to_state=approval.to_state,
-            required_approvals=approval.required_approvals,
-            comment=comment,
-        ),
-    )
+    uow.emit(approval.name, news.approval_requested(approval))
     return approval, True
 
 
@@ -99,4 +88,4 @@ def supersede(uow: ProjectsUnitOfWork, workspace_id: UUID, target_id: UUID, now:
     for waiting in uow.repo.approvals.lock_pending(workspace_id, target_id):
         off = waiting.superseded(now)
         uow.repo.approvals.save(off)
-        uow.emit(off.name, events_pb2.ApprovalSuperseded(approval=off.name, target=off.target))
+        uow.emit(off.name, news.approval_superseded(off))

@@ -3,21 +3,21 @@
 from datetime import datetime
 from uuid import UUID
 
-from plinth.projects.v1 import events_pb2
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceNotFound
 from services.kernel.etags import check_etag
 from services.kernel.ids import new_id
 from services.kernel.paging import Pager
 from services.projects.model.approvals import Approval
-from services.projects.model.engine import Available, Move, Rules, available, decide, decide_approved
+from services.projects.model.engine import Available, Move, decide, decide_approved
+from services.projects.model.items import ItemPatch, NewItem
 from services.projects.model.names import PROJECT
-from services.projects.model.projects import NewProject, Project, ProjectPatch
+from services.projects.model.projects import Project
 from services.projects.model.workflows import Subject
 from services.projects.repository.projects import FIELDS, Aim
 from services.projects.service import news
-from services.projects.service.assignees import Assignees, require_member
-from services.projects.service.moving import RuleBook, ask, supersede
+from services.projects.service.assignees import Assignees
+from services.projects.service.moving import RuleBook, ask, available_moves, supersede
 from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, current_actor
 from services.projects.service.workflows import workflow_for
 
@@ -34,42 +34,27 @@ class ProjectService:
         self._rule_book = rule_book
         self._assignees = assignees
 
-    def create(self, workspace_id: UUID, new: NewProject) -> Project:
+    def create(self, workspace_id: UUID, new: NewItem) -> Project:
         """A new project, whose author is the caller.
 
         Raises AssigneeNotMember, ResourceNotFound, WorkflowSubjectMismatch or ProjectNameTaken.
         """
         author, now = current_actor(), self._clock.now()
-        require_member(new.assignee_id, self._assignees.can_be(workspace_id, new.assignee_id))
+        self._assignees.candidate(workspace_id, new.assignee_id).require_member()
         with self._units() as uow:
             uow.repo.workflows.share(workspace_id)
             workflow = workflow_for(uow, workspace_id, new.workflow_id, Subject.PROJECT, now)
-            first = workflow.definition.by_id[workflow.definition.initial_state]
-            project = Project(
-                workspace_id=workspace_id,
-                project_id=new_id(),
-                workflow_id=workflow.workflow_id,
-                display_name=new.display_name,
-                description=new.description,
-                state=first.state_id,
-                state_category=first.category,
-                author_id=author.user_id,
-                assignee_id=new.assignee_id,
-                labels=new.labels,
-                due_time=new.due_time,
-                version=1,
-                create_time=now,
-                update_time=now,
-            )
+            project = Project.begun(new, workflow, author.user_id, now, project_id=new_id())
             uow.repo.projects.add(project)
-            uow.emit(project.name, news.project_created(project))
+            uow.emit(project.name, news.created(project))
             uow.commit()
         return project
 
     def get(self, workspace_id: UUID, project_id: UUID) -> Project:
         """The project, deleted or not. Raises ResourceNotFound."""
         with self._units() as uow:
-            return self._there(uow.repo.projects.get(workspace_id, project_id), workspace_id, project_id)
+            found = uow.repo.projects.get(workspace_id, project_id)
+        return present(found, workspace_id, project_id, self._clock.now())
 
     def list_projects(
         self, workspace_id: UUID, page_size: int, page_token: str, filter: str, order_by: str, *, show_deleted: bool
@@ -82,23 +67,21 @@ class ProjectService:
             found = uow.repo.projects.list_page(workspace_id, wanted, page, with_deleted=show_deleted)
         return self._pager.cut(page, found, wanted.key_of)
 
-    def update(self, workspace_id: UUID, project_id: UUID, etag: str, patch: ProjectPatch) -> Project:
+    def update(self, workspace_id: UUID, project_id: UUID, etag: str, patch: ItemPatch) -> Project:
         """The project after the patch.
 
         Raises ResourceNotFound, EtagRequired, EtagMismatch, ProjectDeleted, FieldsInvalid, AssigneeNotMember or
         ProjectNameTaken.
         """
-        assignee_id = patch.assignee_id.value if patch.assignee_id is not None else None
-        is_member = self._assignees.can_be(workspace_id, assignee_id)
+        candidate = self._assignees.candidate_of(workspace_id, patch)
         with self._units() as uow:
             before = self._locked(uow, workspace_id, project_id, etag)
             before.require_living()
             after = before.changed(patch, self._clock.now())
             if after is not before:
-                # Who is assigned already may have left since.
-                require_member(assignee_id, is_member or after.assignee_id == before.assignee_id)
+                candidate.require_member(before.assignee_id)
                 uow.repo.projects.save(after)
-                uow.emit(after.name, news.project_updated(before, after))
+                uow.emit(after.name, news.updated(before, after))
                 uow.commit()
         return after
 
@@ -125,8 +108,7 @@ class ProjectService:
             after = before.after_undelete(self._clock.now())
             if after is not before:
                 uow.repo.projects.save(after)
-                undeleted = events_pb2.ProjectUndeleted(project=after.name, display_name=after.display_name)
-                uow.emit(after.name, undeleted)
+                uow.emit(after.name, news.project_undeleted(after))
                 uow.commit()
         return after
 
@@ -140,26 +122,28 @@ class ProjectService:
         """
         actor, now = current_actor(), self._clock.now()
         with self._units() as uow:
-            # Twice at most: once the aim has the shared lock, the definition stands still; another version of the
-            # project is refused.
+            # Again where an approval was asked for meanwhile, or the definition changed before the aim had the shared
+            # lock. Another version of the project is refused.
             while True:
                 aim = self._aim(uow, workspace_id, project_id, now)
                 before = aim.project
                 check_etag(etag, before.version, before.name)
                 before.require_living()
-                move = decide(self._rules(uow, aim), before.item(), to_state, actor, now)
+                rules = self._rule_book.rules(uow, before, aim.definition_version)
+                move = decide(rules, before, to_state, actor, now)
                 if move is None:
                     return before, None
                 if move.required_approvals:
                     self._locked(uow, workspace_id, project_id, etag)
                     if self._aim(uow, workspace_id, project_id, now).definition_version != aim.definition_version:
                         continue
-                    approval, is_new = ask(uow, workspace_id, project_id, None, move, actor, comment, now)
+                    approval, is_new = ask(uow, before, move, actor, comment, now)
                     if is_new:
+                        uow.repo.projects.touch(before)
                         uow.commit()
                     return before, approval
                 after = before.in_state(move.to_state, now)
-                if uow.repo.projects.move(after, aim.definition_version):
+                if uow.repo.projects.move(aim, after):
                     break
             self._tell(uow, aim, move, comment, now)
             uow.commit()
@@ -174,9 +158,10 @@ class ProjectService:
         aim = self._aim(uow, approval.workspace_id, approval.project_id, now)
         before = aim.project
         before.require_living()
-        move = decide_approved(self._rules(uow, aim), before.item(), approval.to_state, approval.requester_id, now)
+        rules = self._rule_book.rules(uow, before, aim.definition_version)
+        move = decide_approved(rules, before, approval.to_state, approval.requester_id, now)
         after = before.in_state(move.to_state, now)
-        if not uow.repo.projects.move(after, aim.definition_version):
+        if not uow.repo.projects.move(aim, after):
             raise LookupError(f"{before.name} was not locked before its approved move")
         self._tell(uow, aim, move, approval.comment, now, approval.name)
         return after
@@ -190,16 +175,16 @@ class ProjectService:
         with self._units() as uow:
             aim = self._aim(uow, workspace_id, project_id, now)
             aim.project.require_living()
-            found = available(self._rules(uow, aim), aim.project.item(), current_actor(), now)
-            waiting = uow.repo.approvals.pending(workspace_id, project_id) if aim.waits else []
-        names = {approval.to_state: approval.name for approval in waiting}
-        return [(one, names.get(one.to_state.state_id, "")) for one in found]
+            rules = self._rule_book.rules(uow, aim.project, aim.definition_version)
+            return available_moves(uow, rules, aim.project, current_actor(), now)
 
     def _tell(
         self, uow: ProjectsUnitOfWork, aim: Aim, move: Move, comment: str, now: datetime, approval: str = ""
     ) -> None:
         project = aim.project
-        uow.emit(project.name, news.project_transitioned(project.name, move, comment, approval))
+        uow.emit(
+            project.name, news.transitioned(project.subject, project.name, move, comment=comment, approval=approval)
+        )
         if aim.waits:
             supersede(uow, project.workspace_id, project.project_id, now)
 
@@ -209,19 +194,15 @@ class ProjectService:
             raise ResourceNotFound(PROJECT.format(workspace=workspace_id, project=project_id))
         return aim
 
-    def _rules(self, uow: ProjectsUnitOfWork, aim: Aim) -> Rules:
-        project = aim.project
-        return self._rule_book.rules(
-            uow, Subject.PROJECT, project.workspace_id, project.workflow_id, aim.definition_version
-        )
-
     def _locked(self, uow: ProjectsUnitOfWork, workspace_id: UUID, project_id: UUID, etag: str) -> Project:
         found = uow.repo.projects.lock(workspace_id, project_id)
-        project = self._there(found, workspace_id, project_id)
+        project = present(found, workspace_id, project_id, self._clock.now())
         check_etag(etag, project.version, project.name)
         return project
 
-    def _there(self, project: Project | None, workspace_id: UUID, project_id: UUID) -> Project:
-        if project is None or project.gone(self._clock.now()):
-            raise ResourceNotFound(PROJECT.format(workspace=workspace_id, project=project_id))
-        return project
+
+def present(project: Project | None, workspace_id: UUID, project_id: UUID, now: datetime) -> Project:
+    """The project, deleted or not, unless it is gone for good. Raises ResourceNotFound."""
+    if project is None or project.gone(now):
+        raise ResourceNotFound(PROJECT.format(workspace=workspace_id, project=project_id))
+    return project

@@ -9,15 +9,17 @@ from services.kernel.etags import check_etag
 from services.kernel.ids import new_id
 from services.kernel.paging import Pager
 from services.projects.model.approvals import Approval
-from services.projects.model.engine import Available, Move, Rules, available, decide, decide_approved
-from services.projects.model.names import PROJECT, TASK
+from services.projects.model.engine import Available, Move, Rules, decide, decide_approved
+from services.projects.model.items import ItemPatch, NewItem
+from services.projects.model.names import TASK
 from services.projects.model.projects import Project
-from services.projects.model.tasks import MAX_POSITION_LENGTH, NewTask, Task, TaskPatch, position_between, spread
+from services.projects.model.tasks import MAX_POSITION_LENGTH, Task, position_between, spread
 from services.projects.model.workflows import Subject
 from services.projects.repository.tasks import FIELDS
-from services.projects.service import task_news as news
-from services.projects.service.assignees import Assignees, require_member
-from services.projects.service.moving import RuleBook, ask, supersede
+from services.projects.service import news
+from services.projects.service.assignees import Assignees
+from services.projects.service.moving import RuleBook, ask, available_moves, supersede
+from services.projects.service.projects import present
 from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, current_actor
 from services.projects.service.workflows import workflow_for
 
@@ -34,39 +36,25 @@ class TaskService:
         self._rule_book = rule_book
         self._assignees = assignees
 
-    def create(self, workspace_id: UUID, project_id: UUID, new: NewTask) -> Task:
+    def create(self, workspace_id: UUID, project_id: UUID, new: NewItem) -> Task:
         """A new task, the last of its project, whose author is the caller.
 
         Raises ResourceNotFound, ProjectDeleted, AssigneeNotMember or WorkflowSubjectMismatch.
         """
         author, now = current_actor(), self._clock.now()
-        is_member = self._assignees.can_be(workspace_id, new.assignee_id)
+        candidate = self._assignees.candidate(workspace_id, new.assignee_id)
         with self._units() as uow:
             uow.repo.workflows.share(workspace_id)
-            self._lock_living(uow, workspace_id, project_id)
-            require_member(new.assignee_id, is_member)
+            locked = uow.repo.projects.lock(workspace_id, project_id)
+            present(locked, workspace_id, project_id, now).require_living()
+            candidate.require_member()
             workflow = workflow_for(uow, workspace_id, new.workflow_id, Subject.TASK, now)
-            first = workflow.definition.by_id[workflow.definition.initial_state]
-            task = Task(
-                workspace_id=workspace_id,
-                project_id=project_id,
-                task_id=new_id(),
-                workflow_id=workflow.workflow_id,
-                display_name=new.display_name,
-                description=new.description,
-                state=first.state_id,
-                state_category=first.category,
-                author_id=author.user_id,
-                assignee_id=new.assignee_id,
-                labels=new.labels,
-                due_time=new.due_time,
-                position=position_between(uow.repo.tasks.last_position(workspace_id, project_id), None),
-                version=1,
-                create_time=now,
-                update_time=now,
+            position = position_between(uow.repo.tasks.last_position(workspace_id, project_id), None)
+            task = Task.begun(
+                new, workflow, author.user_id, now, project_id=project_id, task_id=new_id(), position=position
             )
             uow.repo.tasks.add(task)
-            uow.emit(task.name, news.task_created(task))
+            uow.emit(task.name, news.created(task))
             uow.commit()
         return task
 
@@ -91,21 +79,19 @@ class TaskService:
             found = uow.repo.tasks.list_page(workspace_id, project_id, wanted, page)
         return self._pager.cut(page, found, wanted.key_of)
 
-    def update(self, workspace_id: UUID, project_id: UUID, task_id: UUID, etag: str, patch: TaskPatch) -> Task:
+    def update(self, workspace_id: UUID, project_id: UUID, task_id: UUID, etag: str, patch: ItemPatch) -> Task:
         """The task after the patch.
 
         Raises ResourceNotFound, EtagRequired, EtagMismatch, ProjectDeleted, FieldsInvalid or AssigneeNotMember.
         """
-        assignee_id = patch.assignee_id.value if patch.assignee_id is not None else None
-        is_member = self._assignees.can_be(workspace_id, assignee_id)
+        candidate = self._assignees.candidate_of(workspace_id, patch)
         with self._units() as uow:
             before = self._changeable(uow, workspace_id, project_id, task_id, etag)
             after = before.changed(patch, self._clock.now())
             if after is not before:
-                # Who is assigned already may have left since.
-                require_member(assignee_id, is_member or after.assignee_id == before.assignee_id)
+                candidate.require_member(before.assignee_id)
                 uow.repo.tasks.save(after)
-                uow.emit(after.name, news.task_updated(before, after))
+                uow.emit(after.name, news.updated(before, after))
                 uow.commit()
         return after
 
@@ -160,11 +146,11 @@ class TaskService:
         with self._units() as uow:
             uow.repo.workflows.share(workspace_id)
             before = self._changeable(uow, workspace_id, project_id, task_id, etag)
-            move = decide(self._rules(uow, before), before.item(), to_state, actor, now)
+            move = decide(self._rules(uow, before), before, to_state, actor, now)
             if move is None:
                 return before, None
             if move.required_approvals:
-                approval, is_new = ask(uow, workspace_id, project_id, task_id, move, actor, comment, now)
+                approval, is_new = ask(uow, before, move, actor, comment, now)
                 if is_new:
                     uow.commit()
                 return before, approval
@@ -181,7 +167,7 @@ class TaskService:
         task_id, (workspace_id, project_id) = approval.target_id, (approval.workspace_id, approval.project_id)
         self._project(uow, workspace_id, project_id).require_living()
         before = _found(uow.repo.tasks.lock(workspace_id, project_id, task_id), workspace_id, project_id, task_id)
-        move = decide_approved(self._rules(uow, before), before.item(), approval.to_state, approval.requester_id, now)
+        move = decide_approved(self._rules(uow, before), before, approval.to_state, approval.requester_id, now)
         return _carry(uow, before, move, approval.comment, now, approval.name)
 
     def available(self, workspace_id: UUID, project_id: UUID, task_id: UUID) -> list[tuple[Available, str]]:
@@ -192,9 +178,7 @@ class TaskService:
         with self._units() as uow:
             self._project(uow, workspace_id, project_id).require_living()
             task = _found(uow.repo.tasks.get(workspace_id, project_id, task_id), workspace_id, project_id, task_id)
-            found = available(self._rules(uow, task), task.item(), current_actor(), self._clock.now())
-            waiting = {one.to_state: one.name for one in uow.repo.approvals.pending(workspace_id, task_id)}
-        return [(one, waiting.get(one.to_state.state_id, "")) for one in found]
+            return available_moves(uow, self._rules(uow, task), task, current_actor(), self._clock.now())
 
     def _changeable(
         self,
@@ -216,18 +200,11 @@ class TaskService:
         return task
 
     def _rules(self, uow: ProjectsUnitOfWork, task: Task) -> Rules:
-        version = uow.repo.tasks.definition_version(task)
-        return self._rule_book.rules(uow, Subject.TASK, task.workspace_id, task.workflow_id, version)
-
-    def _lock_living(self, uow: ProjectsUnitOfWork, workspace_id: UUID, project_id: UUID) -> None:
-        uow.repo.projects.lock(workspace_id, project_id)
-        self._project(uow, workspace_id, project_id).require_living()
+        return self._rule_book.rules(uow, task, uow.repo.tasks.definition_version(task))
 
     def _project(self, uow: ProjectsUnitOfWork, workspace_id: UUID, project_id: UUID) -> Project:
-        project = uow.repo.projects.get(workspace_id, project_id)
-        if project is None or project.gone(self._clock.now()):
-            raise ResourceNotFound(PROJECT.format(workspace=workspace_id, project=project_id))
-        return project
+        found = uow.repo.projects.get(workspace_id, project_id)
+        return present(found, workspace_id, project_id, self._clock.now())
 
 
 def _found(task: Task | None, workspace_id: UUID, project_id: UUID, task_id: UUID) -> Task:
@@ -239,7 +216,7 @@ def _found(task: Task | None, workspace_id: UUID, project_id: UUID, task_id: UUI
 def _carry(uow: ProjectsUnitOfWork, before: Task, move: Move, comment: str, now: datetime, approval: str = "") -> Task:
     after = before.in_state(move.to_state, now)
     uow.repo.tasks.save(after)
-    uow.emit(after.name, news.task_transitioned(after.name, move, comment, approval))
+    uow.emit(after.name, news.transitioned(after.subject, after.name, move, comment=comment, approval=approval))
     supersede(uow, after.workspace_id, after.task_id, now)
     return after
 

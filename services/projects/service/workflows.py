@@ -17,7 +17,8 @@ from services.projects.errors import (
     WorkflowSubjectMismatch,
 )
 from services.projects.model.default_workflows import default_definition, default_display_name
-from services.projects.model.names import PROJECT, TASK, WORKFLOW
+from services.projects.model.engine import Move
+from services.projects.model.names import WORKFLOW
 from services.projects.model.workflows import (
     MAX_WORKFLOWS,
     Definition,
@@ -26,8 +27,7 @@ from services.projects.model.workflows import (
     WorkflowPatch,
     WorkflowVersion,
 )
-from services.projects.repository.projects import Projects
-from services.projects.repository.tasks import Tasks
+from services.projects.repository.items import Items
 from services.projects.service import news
 from services.projects.service.moving import supersede
 from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, acting_itself
@@ -193,7 +193,7 @@ def _take_default(uow: ProjectsUnitOfWork, taker: Workflow, now: datetime) -> No
         uow.emit(after.name, news.workflow_updated(before, after))
 
 
-def _items(uow: ProjectsUnitOfWork, workflow: Workflow) -> Projects | Tasks:
+def _items(uow: ProjectsUnitOfWork, workflow: Workflow) -> Items:
     return uow.repo.projects if workflow.subject is Subject.PROJECT else uow.repo.tasks
 
 
@@ -201,17 +201,11 @@ def _move_along(
     uow: ProjectsUnitOfWork, before: Workflow, after: Workflow, migrations: dict[str, str], now: datetime
 ) -> None:
     """Bring what follows the workflow to its new version."""
-    old, new, version = before.definition.by_id, after.definition.by_id, after.definition_version
-    for from_state, to_state in ((old[a], new[b]) for a, b in migrations.items()):
-        if after.subject is Subject.PROJECT:
-            for project_id in uow.repo.projects.migrate(after, from_state.state_id, to_state, now):
-                name = PROJECT.format(workspace=after.workspace_id, project=project_id)
-                uow.emit(name, news.project_migrated(name, from_state, to_state, version))
-        else:
-            for project_id, task_id in uow.repo.tasks.migrate(after, from_state.state_id, to_state, now):
-                name = TASK.format(workspace=after.workspace_id, project=project_id, task=task_id)
-                uow.emit(name, news.task_migrated(name, from_state, to_state, version))
+    items, old, new = _items(uow, after), before.definition.by_id, after.definition.by_id
+    for move in (Move(old[a], new[b], 0, after.definition_version) for a, b in migrations.items()):
+        for name in items.migrate(after, move.from_state.state_id, move.to_state, now):
+            uow.emit(name, news.transitioned(after.subject, name, move, migrated=True))
     for state in after.recategorized_since(before):
-        _items(uow, after).recategorize(after, state)
+        items.recategorize(after, state)
     for target_id in after.definition.stranded(uow.repo.workflows.waiting(after)):
         supersede(uow, after.workspace_id, target_id, now)

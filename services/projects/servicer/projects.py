@@ -6,6 +6,7 @@ from plinth.projects.v1 import project_service_pb2 as pb
 from plinth.projects.v1 import project_service_pb2_grpc
 from services.projects.convert import projects as convert
 from services.projects.convert.approvals import approval_to_proto
+from services.projects.convert.items import available_to_proto
 from services.projects.convert.workflows import workspace_in
 from services.projects.service.projects import ProjectService
 
@@ -67,5 +68,5 @@ class ProjectServicer(project_service_pb2_grpc.ProjectServiceServicer):
     ) -> pb.ListAvailableTransitionsResponse:
         found = self._service.available(*convert.project_in(request.name))
         return pb.ListAvailableTransitionsResponse(
-            transitions=[convert.available_to_proto(one, pending) for one, pending in found]
+            transitions=[available_to_proto(one, pending) for one, pending in found]
         )

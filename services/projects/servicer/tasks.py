@@ -6,7 +6,8 @@ from plinth.projects.v1 import task_service_pb2 as pb
 from plinth.projects.v1 import task_service_pb2_grpc
 from services.projects.convert import tasks as convert
 from services.projects.convert.approvals import approval_to_proto
-from services.projects.convert.projects import available_to_proto, project_in
+from services.projects.convert.items import available_to_proto
+from services.projects.convert.projects import project_in
 from services.projects.service.tasks import TaskService
 
 # The context is grpc.ServicerContext; no method here uses it.

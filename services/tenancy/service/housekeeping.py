@@ -24,8 +24,8 @@ class Housekeeping:
     def purge(self) -> int:
         """Delete what is due; how many workspaces and invites.
 
-        With a workspace go its members, roles and invites. Its API keys lie in identity and stay there: they can open
-        nothing, as nobody holds a grant in a workspace that is gone. So does its audit log, which is the instance's.
+        With a workspace go its members, roles and invites; what other domains have of it goes by their subscribers.
+        Its audit log, which is the instance's, stays.
         """
         acting = set_caller(Caller(service="tenancy"))
         try:

@@ -14,6 +14,7 @@ from plinth.tenancy.v1 import events_pb2
 from services.events.model.deliveries import Delivery, DeliveryState
 from services.events.model.endpoints import EndpointSettings, SignatureScheme, WebhookEndpoint
 from services.events.repository import EventsRepositories
+from services.events.service.jobs import JobService
 from services.events.webhooks.build import Webhooks
 from services.events.webhooks.model.health import Health
 from services.events.webhooks.secrets import Secrets
@@ -21,10 +22,11 @@ from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock
 from services.kernel.events import Event
 from services.kernel.ids import new_id
-from services.kernel.jobs import Attempt, JobHandler, PermanentError, RetryableError
+from services.kernel.jobs import Attempt, JobCancelled, JobHandler, PermanentError, RetryableError
 from services.kernel.jobs.attempt import Hold
 from services.kernel.names import WORKSPACE
 from services.kernel.outbox import event_type
+from services.kernel.paging import Pager
 from services.kernel.unit_of_work import UnitOfWork, Units
 from tests.support.acting import acting
 
@@ -118,11 +120,17 @@ class Desk:
         """Its jobs that wait, or that are dead, in the order in which they are due; of some kinds, or all."""
         with self.owner.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
-                "select * from jobs.jobs where workspace_id = %s and (state = 'dead') = %s"
+                "select * from jobs.jobs where workspace_id = %s and state <> 'cancelled' and (state = 'dead') = %s"
                 " order by run_time, rank, arrival, id",
                 [self.workspace_id, dead],
             ).fetchall()
         return [row for row in rows if not kinds or row["kind"] in kinds]
+
+    def cancel(self, row: Row) -> None:
+        """Cancel a job by hand."""
+        service = JobService(self.units, self.clock, Pager(b"page tokens"), self.webhooks.deliveries)
+        with acting(Caller(workspace_id=self.workspace_id)):
+            service.cancel(self.workspace_id, row["id"])
 
     def work(self) -> int:
         """Do every job that is due, until none is; how many attempts it took."""
@@ -168,6 +176,8 @@ class Desk:
                 "update jobs.jobs set attempt = attempt + 1, run_time = %s, last_error = %s where id = %s",
                 [self.clock.now() + (error.retry_after or timedelta(0)), str(error), row["id"]],
             )
+        except JobCancelled:
+            self.owner.execute("update jobs.jobs set state = 'cancelled' where id = %s", [row["id"]])
         except PermanentError as error:
             self.owner.execute(
                 "update jobs.jobs set attempt = attempt + 1, state = 'dead', dead_reason = 'permanent',"

@@ -1,5 +1,6 @@
 """Deliveries: from the event to the receiver, and back into the log of deliveries."""
 
+import socket
 from datetime import timedelta
 from itertools import pairwise
 
@@ -210,6 +211,59 @@ class TestRate:
         desk.clock.advance(timedelta(seconds=5))
         assert desk.work() == 4
         assert len(there.received) == 5
+
+
+class TestCancelled:
+    def test_a_delivery_whose_job_is_cancelled_is_not_sent_and_says_why(self, desk: Desk, there: Receiver) -> None:
+        endpoint = desk.endpoint(there.url())
+        desk.happen(desk.event(), desk.event())
+        first = desk.jobs()[0]
+        desk.cancel(first)
+        desk.work()
+        cancelled, sent = desk.deliveries(endpoint)
+        assert first["subject"] == cancelled.name
+        assert (cancelled.state, cancelled.last_error) == (DeliveryState.CANCELLED, "Its job was cancelled.")
+        assert cancelled.end_time == desk.clock.now()
+        assert sent.state is DeliveryState.DELIVERED
+        assert len(there.received) == 1
+
+    @pytest.mark.parametrize(
+        ("answer", "state", "why"),
+        [
+            ("500 Oops", DeliveryState.CANCELLED, "Its job was cancelled."),
+            ("200 OK", DeliveryState.DELIVERED, ""),
+        ],
+    )
+    def test_while_it_is_under_way_it_is_tried_no_more_but_may_have_arrived(
+        self, desk: Desk, there: Receiver, answer: str, state: DeliveryState, why: str
+    ) -> None:
+        endpoint = desk.endpoint(there.url())
+        desk.happen()
+        (row,) = desk.jobs()
+
+        def cancel(connection: socket.socket, receiver: Receiver) -> None:
+            desk.cancel(row)
+            answering(answer)(connection, receiver)
+
+        there.manner = cancel
+        desk.attempt(row)
+        (delivery,) = desk.deliveries(endpoint)
+        assert (delivery.state, delivery.last_error, delivery.attempt_count) == (state, why, 1)
+        kept = desk.owner.execute("select state from jobs.jobs where id = %s", [row["id"]]).fetchall()
+        assert kept == ([("cancelled",)] if state is DeliveryState.CANCELLED else [])
+        desk.work_for(HOUR)
+        assert len(there.received) == 1
+
+    def test_the_job_of_a_former_round_takes_nothing_with_it(self, desk: Desk, there: Receiver) -> None:
+        endpoint = desk.endpoint(there.url())
+        desk.happen()
+        (old,) = desk.jobs()
+        (delivery,) = desk.deliveries(endpoint)
+        desk.within(lambda uow: desk.webhooks.deliveries.retry(uow, endpoint, delivery))
+        desk.cancel(old)
+        desk.work()
+        (delivery,) = desk.deliveries(endpoint)
+        assert delivery.state is DeliveryState.DELIVERED
 
 
 class TestGivenUp:

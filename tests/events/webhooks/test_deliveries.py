@@ -11,10 +11,12 @@ from plinth.tenancy.v1 import events_pb2 as tenancy_events_pb2
 from services.events.errors import DeliveryPayloadExpired
 from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
+from services.events.service.housekeeping import Housekeeping
 from services.kernel.cloudevents import decode_json, event_of
 from services.kernel.events import Event
 from services.kernel.ids import new_id
 from services.kernel.outbox import event_type
+from services.kernel.secrets import Keyring
 from tests.events.webhooks.desk import EVENT_TYPE, Desk
 from tests.events.webhooks.receivers import Receiver, answering
 from tests.support.acting import at_once
@@ -223,41 +225,43 @@ class TestTest:
 
 
 class TestKept:
-    def test_payloads_and_answers_go_when_their_time_is_over(self, desk: Desk, there: Receiver) -> None:
+    @pytest.fixture
+    def kept(self, desk: Desk, keyring: Keyring) -> Housekeeping:
+        """Who ends what is kept."""
+        return Housekeeping(desk.units, desk.clock, keyring)
+
+    def test_payloads_and_answers_go_when_their_time_is_over(
+        self, desk: Desk, there: Receiver, kept: Housekeeping
+    ) -> None:
         there.manner = answering("200 OK", body=b"thanks")
         endpoint = desk.endpoint(there.url())
         desk.happen()
         desk.work()
         desk.clock.advance(timedelta(days=endpoint.payload_retention_days) - timedelta(seconds=1))
         desk.happen()
-        self.erase(desk)
+        kept.sweep()
         assert [self.payload(desk, delivery) is None for delivery in desk.deliveries(endpoint)] == [False, False]
         desk.clock.advance(timedelta(seconds=1))
-        self.erase(desk)
+        kept.sweep()
         old, new = desk.deliveries(endpoint)
         assert self.payload(desk, old) is None
         assert self.payload(desk, new) is not None
         (attempt,) = desk.within(lambda uow: uow.repo.deliveries.attempts(old))
         assert (attempt.exchange.response_body, attempt.exchange.status) == (b"", 200)
 
-    def test_deliveries_that_ended_long_ago_go_with_their_attempts(self, desk: Desk, there: Receiver) -> None:
+    def test_deliveries_that_ended_long_ago_go_with_their_attempts(
+        self, desk: Desk, there: Receiver, kept: Housekeeping
+    ) -> None:
         endpoint = desk.endpoint(there.url())
         desk.happen()
         desk.work()
         (old,) = desk.deliveries(endpoint)
         desk.clock.advance(timedelta(days=90))
         desk.happen()
-        with desk.units.system() as uow:
-            uow.repo.deliveries.sweep(desk.clock.now() - timedelta(days=90), 1000)
-            uow.commit()
+        kept.sweep()
         (new,) = desk.deliveries(endpoint)
         assert new.delivery_id != old.delivery_id
         assert desk.within(lambda uow: uow.repo.deliveries.attempts(old)) == []
-
-    def erase(self, desk: Desk) -> None:
-        with desk.units.system() as uow:
-            uow.repo.deliveries.erase_payloads(desk.clock.now(), 1000)
-            uow.commit()
 
     def payload(self, desk: Desk, delivery: Delivery) -> bytes | None:
         found = desk.within(

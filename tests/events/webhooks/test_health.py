@@ -1,5 +1,6 @@
 """What happens to endpoints that fail: probed, disabled after five days, told of, and enabled again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from services.kernel.mail import Mailbox
 from tests.events.webhooks.conftest import Directory
 from tests.events.webhooks.desk import Desk
 from tests.events.webhooks.receivers import Receiver, answering
+from tests.support.waiting import until
 
 DAY = timedelta(days=1)
 
@@ -104,6 +106,41 @@ class TestProbing:
         desk.work_for(timedelta(hours=1))
         assert len(desk.deliveries(endpoint, DeliveryState.DELIVERED)) == 32
 
+    def test_with_its_job_all_that_waited_for_it_is_cancelled(self, desk: Desk, down: Receiver) -> None:
+        (endpoint,) = desk.within(lambda uow: uow.repo.endpoints.list_all(desk.workspace_id))
+        desk.cancel(desk.jobs(jobs.PROBE)[0])
+        assert desk.deliveries(endpoint, DeliveryState.WAITING) == []
+        assert {delivery.last_error for delivery in desk.deliveries(endpoint, DeliveryState.CANCELLED)} == {
+            "Its job was cancelled."
+        }
+
+    def test_who_cancels_its_job_and_who_sees_to_it_that_there_is_one_wait_in_one_order(
+        self, desk: Desk, down: Receiver
+    ) -> None:
+        (endpoint,) = desk.within(lambda uow: uow.repo.endpoints.list_all(desk.workspace_id))
+        (row,) = desk.jobs(jobs.PROBE)
+        waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        with ThreadPoolExecutor(1) as pool, desk.units(desk.workspace_id) as uow:
+            uow.repo.endpoints.lock(desk.workspace_id, endpoint.endpoint_id)
+            cancelling = pool.submit(desk.cancel, row)
+            until(lambda: desk.owner.execute(waiting).fetchall(), "somebody who waits for the endpoint")
+            assert endpoint.health.failing_since is not None
+            uow.enqueue(jobs.probe(endpoint, endpoint.health.failing_since))
+            uow.commit()
+        cancelling.result(10)
+        assert desk.jobs(jobs.PROBE) == []
+
+    def test_the_job_of_a_former_row_of_failures_takes_nothing_with_it(self, desk: Desk, down: Receiver) -> None:
+        (endpoint,) = desk.within(lambda uow: uow.repo.endpoints.list_all(desk.workspace_id))
+        (former,) = desk.jobs(jobs.PROBE)
+        desk.clock.advance(timedelta(seconds=1))
+        desk.set_health(endpoint, desk.now(endpoint).health.enabled())
+        desk.work()
+        waiting = len(desk.deliveries(endpoint, DeliveryState.WAITING))
+        assert waiting > 0
+        desk.cancel(former)
+        assert len(desk.deliveries(endpoint, DeliveryState.WAITING)) == waiting
+
     def test_who_enables_it_by_hand_need_not_wait_for_the_probe(self, desk: Desk, down: Receiver) -> None:
         (endpoint,) = desk.within(lambda uow: uow.repo.endpoints.list_all(desk.workspace_id))
         desk.work_for(2 * DAY)
@@ -135,6 +172,17 @@ class TestProbing:
         down.manner = answering("200 OK")
         desk.work_for(timedelta(minutes=10))
         assert len(desk.deliveries(endpoint, DeliveryState.DELIVERED)) == 30
+
+    def test_who_cancels_the_sending_of_what_waited_cancels_that(
+        self, desk: Desk, down: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.events.webhooks.deliveries._RELEASED_AT_ONCE", 4)
+        (endpoint,) = desk.within(lambda uow: uow.repo.endpoints.list_all(desk.workspace_id))
+        desk.set_health(endpoint, desk.now(endpoint).health.enabled())
+        waiting = len(desk.deliveries(endpoint, DeliveryState.WAITING))
+        desk.cancel(desk.jobs(jobs.RELEASE)[0])
+        assert desk.deliveries(endpoint, DeliveryState.WAITING) == []
+        assert len(desk.deliveries(endpoint, DeliveryState.CANCELLED)) == waiting > 0
 
     def test_a_delivery_that_was_given_up_has_its_endpoint_probed_with_a_test(
         self, desk: Desk, there: Receiver

@@ -26,8 +26,8 @@ from services.kernel.unit_of_work import Resources, Units
 from tests.events.webhooks.conftest import Directory
 from tests.events.webhooks.desk import Desk
 from tests.events.webhooks.receivers import Receiver, hanging, receiver
-from tests.mesh.waiting import until
 from tests.support.event_log import sequencing, tailing
+from tests.support.waiting import until
 
 
 @pytest.fixture

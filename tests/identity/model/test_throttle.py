@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from services.identity.model.throttle import (
     LIMITS,
     Counter,
+    Dimension,
     Factor,
     Limit,
-    Scope,
     delay,
+    dimensions,
     failed,
     remaining,
-    scopes,
     source_of,
     wait,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PAIR = LIMITS[Factor.PASSWORD, Scope.PAIR]
-ACCOUNT = LIMITS[Factor.PASSWORD, Scope.ACCOUNT]
+PAIR = LIMITS[Factor.PASSWORD, Dimension.PAIR]
+ACCOUNT = LIMITS[Factor.PASSWORD, Dimension.ACCOUNT]
 limits = st.sampled_from(list(LIMITS.values()))
 gaps = st.lists(st.floats(0, 10_000), max_size=60)
 
@@ -91,7 +91,7 @@ class TestFailed:
         assert remaining(counter, PAIR, now + 10 * PAIR.forgive) == 0
 
 
-class TestScopes:
+class TestDimensions:
     def test_one_stranger_never_makes_an_account_wait_for_others(self) -> None:
         pair: Counter | None = None
         account: Counter | None = None
@@ -102,8 +102,8 @@ class TestScopes:
             assert wait(account, ACCOUNT, now) == timedelta(0)
 
     def test_a_known_source_answers_for_its_own_failures_only(self) -> None:
-        assert scopes(known_source=True) == (Scope.PAIR,)
-        assert set(scopes(known_source=False)) == set(Scope)
+        assert dimensions(known_source=True) == (Dimension.PAIR,)
+        assert set(dimensions(known_source=False)) == set(Dimension)
 
 
 class TestSourceOf:

@@ -3,14 +3,15 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import Clock, FrozenClock, SystemClock
-from services.kernel.db import Database, Scope
+from services.kernel.db import Database, Scope, Session
 from services.kernel.ids import new_id
 from services.kernel.jobs import (
     Attempt,
@@ -38,6 +39,7 @@ class Bench:
         self.database = database
         self.clock = clock
         self.queue = f"queue-{new_id().hex[-12:]}"
+        self._swept = gate.LONG_AGO
 
     def add(self, *jobs: NewJob, workspace_id: UUID | None = None) -> list[UUID]:
         """Enqueue and commit."""
@@ -63,11 +65,11 @@ class Bench:
             session.commit()
         return states
 
-    def expire(self, after: datetime = gate.LONG_AGO) -> list[claims.Expired]:
-        """Take back what nobody holds any more."""
+    def expire(self) -> list[claims.Expired]:
+        """Take back what nobody holds any more, as one worker does it again and again."""
         with self.database.transaction(SYSTEM) as session:
             gate.prepare(session)
-            expired = claims.expire(session, [self.queue], after=after, now=self.clock.now())
+            expired, self._swept = claims.expire(session, [self.queue], after=self._swept, now=self.clock.now())
             session.commit()
         return expired
 
@@ -179,6 +181,11 @@ def outcomes(worker: Worker) -> Counter[str]:
             if sample.name == "plinth_job_attempts_total":
                 counted[sample.labels["outcome"]] += int(sample.value)
     return counted
+
+
+def lock_row(session: Session, wanted: UUID) -> None:
+    """Keep the job's row until the session ends."""
+    assert session.run(text("select 1 from jobs.jobs where id = :id for update"), id=wanted) == 1
 
 
 def state_of(live: Bench, job: UUID) -> JobState | None:

@@ -18,8 +18,8 @@ from services.kernel.jobs import Attempt, DeadReason, JobHandler, JobState, gate
 from services.kernel.jobs.gate import SYSTEM
 from tests.kernel.conftest import Owner
 from tests.kernel.jobs import crashing
-from tests.kernel.jobs.conftest import Bench, Workers
-from tests.mesh.waiting import until
+from tests.kernel.jobs.conftest import Bench, Workers, lock_row
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,9 +110,8 @@ class TestLockedRows:
     ) -> None:
         done: list[UUID] = []
         locked, *others = live.add(*(live.new() for _ in range(20)))
-        lock = text("select 1 from jobs.jobs where id = :id for update")
         with database.transaction(SYSTEM) as other:
-            assert other.run(lock, id=locked) == 1
+            lock_row(other, locked)
             workers(JobHandler("test.job", live.queue, lambda attempt: done.append(attempt.job_id)))
             until(lambda: len(done) == len(others), "all others")
             assert locked not in done

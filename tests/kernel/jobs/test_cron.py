@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from cronsim import CronSimError
 
@@ -12,6 +13,7 @@ from services.kernel.jobs import CatchUp, Cron, CronJob
 from tests.kernel.conftest import Owner
 from tests.kernel.jobs.conftest import Bench, Hand
 from tests.support.acting import at_once
+from tests.support.waiting import until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -114,6 +116,24 @@ class TestTick:
         [row] = Hand(bench).claim()
         assert (row.kind, row.payload, row.workspace_id) == ("test.hourly", b"p", workspace)
         assert row.actor == "services/test"
+
+    def test_a_failure_of_the_database_does_not_end_it(
+        self, live: Bench, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures: list[psycopg.Error] = [psycopg.errors.UndefinedTable()]
+        tick = Cron.tick
+
+        def failing(cron: Cron) -> datetime | None:
+            if failures:
+                raise failures.pop()
+            return tick(cron)
+
+        monkeypatch.setattr(Cron, "tick", failing)
+        monkeypatch.setattr("services.kernel.jobs.cron._RETRY_SECONDS", 0.01)
+        cron = Cron(database, [hourly(live, schedule="* * * * * *")])
+        cron.start()
+        until(lambda: Hand(live).claim(), "the first run")
+        cron.stop()
 
     def test_without_schedules_there_is_nothing_to_do(self, database: Database) -> None:
         assert Cron(database, []).tick() is None

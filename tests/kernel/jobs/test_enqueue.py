@@ -62,6 +62,13 @@ class TestEnqueue:
         assert [row.workspace_id for row in Hand(bench).claim()] == [workspace]
 
     @pytest.mark.usefixtures("caller")
+    def test_a_users_unit_gives_no_key_in_a_workspace_whose_keys_it_cannot_see(
+        self, units: Units[Session], bench: Bench
+    ) -> None:
+        with pytest.raises(InsufficientPrivilege), units.user() as uow:
+            uow.enqueue(bench.new(workspace_id=new_id(), unique_key="a"))
+
+    @pytest.mark.usefixtures("caller")
     def test_a_tenants_unit_enqueues_for_no_other(self, units: Units[Session], bench: Bench) -> None:
         with pytest.raises(InsufficientPrivilege), units() as uow:
             uow.enqueue(bench.new(workspace_id=new_id()))

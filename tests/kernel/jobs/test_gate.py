@@ -4,21 +4,19 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock
-from services.kernel.db import Database, Session
+from services.kernel.db import Database
 from services.kernel.ids import new_id
-from services.kernel.jobs import JobState, claims, enqueue
+from services.kernel.jobs import JobState, claims, enqueue, gate, sleep
 from services.kernel.jobs.gate import RANKS, SYSTEM, Limits, Marks
 from services.kernel.jobs.model import Settlement
 from tests.kernel.conftest import Owner
-from tests.kernel.jobs.conftest import Bench, Hand
+from tests.kernel.jobs.conftest import Bench, Hand, lock_row
 
 
 class TestFairness:
@@ -37,6 +35,17 @@ class TestFairness:
         bench.add(*(bench.new() for _ in range(12_000)), workspace_id=crowd)
         bench.add(bench.new(), workspace_id=late)
         assert late in {row.workspace_id for row in Hand(bench).claim(10)}
+
+    def test_one_that_takes_the_gate_several_passes_delays_nobody_by_more_than_a_few_batches(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As a hundred thousand are to the gate as it is.
+        monkeypatch.setattr(gate, "_CHUNK", 50)
+        crowd, late = new_id(), new_id()
+        bench.add(*(bench.new() for _ in range(1000)), workspace_id=crowd)
+        bench.add(bench.new(), workspace_id=late)
+        hand = Hand(bench)
+        assert late in {row.workspace_id for _ in range(3) for row in hand.claim(10)}
 
     def test_all_who_wait_take_turns(self, bench: Bench) -> None:
         many, few, one = new_id(), new_id(), new_id()
@@ -65,6 +74,13 @@ class TestOrder:
         for priority in (0, -2, 2, 1, -1):
             bench.add(bench.new(priority=priority, subject=str(priority)), workspace_id=new_id())
         assert [row.subject for row in Hand(bench).claim()] == ["2", "1", "0", "-1", "-2"]
+
+    def test_an_urgent_one_that_comes_late_goes_before_all_that_have_their_turns(self, bench: Bench) -> None:
+        hand = Hand(bench)
+        bench.add(*(bench.new() for _ in range(20)))
+        hand.claim(1)
+        [urgent] = bench.add(bench.new(priority=1))
+        assert [row.job_id for row in hand.claim(1)] == [urgent]
 
     def test_a_delayed_job_waits_for_its_time(self, bench: Bench, clock: FrozenClock) -> None:
         hand = Hand(bench)
@@ -110,13 +126,15 @@ class TestLimits:
     def test_what_waits_for_room_keeps_its_order_and_its_priority(self, bench: Bench) -> None:
         ids = bench.add(*(bench.new() for _ in range(4)))
         hand = Hand(bench, Limits(workspace=1))
-        seen = []
+        rows = hand.claim()
         [urgent] = bench.add(bench.new(priority=2))
-        for _ in range(5):
-            rows = hand.claim()
+        assert hand.claim() == []
+        seen = []
+        while rows:
             seen += [row.job_id for row in rows]
             hand.finish(rows)
-        assert seen == [urgent, *ids]
+            rows = hand.claim()
+        assert seen == [ids[0], urgent, *ids[1:]]
 
     def test_a_lease_that_ran_out_makes_room(self, bench: Bench, clock: FrozenClock) -> None:
         bench.add(*(bench.new() for _ in range(2)))
@@ -126,6 +144,24 @@ class TestLimits:
         bench.expire()
         [again] = hand.claim()
         assert again.job_id == held.job_id
+
+    def test_who_waited_comes_in_where_there_is_no_limit_any_more(self, bench: Bench) -> None:
+        ids = bench.add(*(bench.new() for _ in range(3)))
+        [first] = Hand(bench, Limits(workspace=1)).claim()
+        assert [row.job_id for row in (first, *Hand(bench).claim())] == ids
+
+    def test_a_worker_at_rest_sees_that_somebody_waits_for_room_that_another_made(
+        self, bench: Bench, database: Database
+    ) -> None:
+        bench.add(*(bench.new() for _ in range(2)))
+        busy, resting = Hand(bench, Limits(workspace=1)), Hand(bench, Limits(workspace=1))
+        first = busy.claim()
+        assert resting.claim() == []
+        busy.finish(first)
+        with database.transaction(SYSTEM) as session:
+            [seen] = sleep.look(session, {bench.queue: resting.marks}, now=bench.clock.now())
+        assert seen.has_work
+        assert len(resting.claim()) == 1
 
 
 class TestLateCommits:
@@ -169,10 +205,6 @@ class TestLateCommits:
             with database.transaction(SYSTEM) as session:
                 assert claims.held(session, [settlement.lease]) == [False]
         assert bench.settle(settlement) == [JobState.SUCCEEDED]
-
-
-def lock_row(session: Session, wanted: UUID) -> None:
-    assert session.run(text("select 1 from jobs.jobs where id = :id for update"), id=wanted) == 1
 
 
 class TestHeldTransaction:

@@ -2,11 +2,49 @@
 
 import threading
 from datetime import timedelta
+from uuid import UUID
 
-from services.kernel.jobs import Attempt, JobHandler, JobState, LeaseLost
+import pytest
+
+from services.kernel.clock import FrozenClock
+from services.kernel.db import Database
+from services.kernel.jobs import Attempt, JobHandler, JobState, LeaseLost, claims, worker
+from services.kernel.jobs.gate import SYSTEM
 from tests.kernel.conftest import Owner
-from tests.kernel.jobs.conftest import Bench, Workers, outcomes, state_of
-from tests.mesh.waiting import until
+from tests.kernel.jobs.conftest import Bench, Hand, Workers, lock_row, outcomes, state_of
+from tests.support.waiting import until
+
+# So long that no heartbeat comes by itself within the test.
+RARE = timedelta(hours=1)
+
+
+class Ahead:
+    """A worker of one thread with two jobs in hand: it is at the first until `go`."""
+
+    def __init__(self, live: Bench, workers: Workers) -> None:
+        self.go = threading.Event()
+        self.begun: list[UUID] = []
+        self.worker = workers(
+            JobHandler("test.quick", live.queue, lambda attempt: None),
+            JobHandler("test.slow", live.queue, self._run),
+            threads=1,
+            lease=RARE,
+        )
+        # It claims ahead as far as it has just been fast.
+        quick = live.add(*(live.new("test.quick") for _ in range(5)))
+        until(lambda: all(live.get(job) is None for job in quick), "its being fast")
+        self.first, self.second = live.add(live.new("test.slow"), live.new("test.slow"))
+        until(lambda: self.begun and state_of(live, self.second) is JobState.RUNNING, "its having both")
+
+    def _run(self, attempt: Attempt) -> None:
+        self.begun.append(attempt.job_id)
+        assert self.go.wait(60)
+
+
+@pytest.fixture
+def ahead(live: Bench, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    monkeypatch.setattr(worker, "_AHEAD_SECONDS", 3600.0)
+    return Ahead(live, workers)
 
 
 class TestCancel:
@@ -17,28 +55,20 @@ class TestCancel:
             began.set()
             attempt.wait(60)
 
-        workers(JobHandler("test.job", live.queue, run))
+        workers(JobHandler("test.job", live.queue, run), lease=RARE)
         [job] = live.add(live.new())
         assert began.wait(15)
         with live.manage() as repository:
             repository.cancel(None, job, live.clock.now())
         until(lambda: state_of(live, job) is JobState.CANCELLED, "its end")
 
-    def test_one_that_waits_in_the_workers_hand_is_not_begun(self, live: Bench, workers: Workers) -> None:
-        go, order = threading.Event(), []
-
-        def run(attempt: Attempt) -> None:
-            order.append(attempt.job_id)
-            assert go.wait(15)
-
-        workers(JobHandler("test.job", live.queue, run, workspace_limit=2), threads=1)
-        first, second = live.add(live.new(), live.new())
-        until(lambda: order, "the first")
+    def test_one_that_waits_in_the_workers_hand_is_not_begun(self, live: Bench, ahead: Ahead) -> None:
         with live.manage() as repository:
-            repository.cancel(None, second, live.clock.now())
-        go.set()
-        until(lambda: state_of(live, second) is JobState.CANCELLED, "its end")
-        assert order == [first]
+            repository.cancel(None, ahead.second, live.clock.now())
+        until(lambda: any(one.hold.cancelled for one in list(ahead.worker._in_hand)), "its hearing of it")
+        ahead.go.set()
+        until(lambda: state_of(live, ahead.second) is JobState.CANCELLED, "its end")
+        assert ahead.begun == [ahead.first]
 
 
 class TestLeases:
@@ -74,14 +104,14 @@ class TestLeases:
                 told.set()
                 raise
 
-        worker = workers(JobHandler("test.job", live.queue, run), lease=timedelta(seconds=1))
+        running = workers(JobHandler("test.job", live.queue, run), lease=timedelta(seconds=1))
         [job] = live.add(live.new())
         assert began.wait(15)
         # As if another had claimed it while this worker was out of reach.
         owner.execute("update jobs.jobs set fence = fence + 1 where id = %s", [job])
         assert told.wait(15)
         until(lambda: live.get(job) is None, "the next attempt's end")
-        until(lambda: outcomes(worker)["refused"] == 1, "the refusal")
+        until(lambda: outcomes(running)["refused"] == 1, "the refusal")
 
     def test_a_handler_that_hangs_loses_its_lease_after_its_time(self, live: Bench, workers: Workers) -> None:
         numbers: list[int] = []
@@ -99,24 +129,42 @@ class TestLeases:
         assert numbers == [1, 2]
 
 
+class TestExpiry:
+    """After an outage in which no worker looked."""
+
+    def test_of_more_than_are_taken_back_at_once_none_is_forgotten(
+        self, bench: Bench, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(claims, "_SWEPT_AT_ONCE", 2)
+        bench.add(*(bench.new() for _ in range(3)))
+        Hand(bench).claim()
+        clock.advance(timedelta(hours=1))
+        assert [len(bench.expire()) for _ in range(3)] == [2, 1, 0]
+
+    def test_one_that_somebody_has_locked_is_taken_back_later(
+        self, bench: Bench, clock: FrozenClock, database: Database
+    ) -> None:
+        [job] = bench.add(bench.new())
+        Hand(bench).claim()
+        clock.advance(timedelta(hours=1))
+        with database.transaction(SYSTEM) as other:
+            lock_row(other, job)
+            assert bench.expire() == []
+        assert len(bench.expire()) == 1
+
+
 class TestDrain:
-    def test_what_runs_may_end_and_the_rest_is_given_back_uncounted(self, live: Bench, workers: Workers) -> None:
-        go, began = threading.Event(), threading.Event()
-
-        def run(attempt: Attempt) -> None:
-            began.set()
-            assert go.wait(30)
-
-        worker = workers(JobHandler("test.job", live.queue, run), threads=1)
-        first, second = live.add(live.new(), live.new())
-        assert began.wait(15)
-        stopping = threading.Thread(target=worker.stop, args=(30.0,))
+    def test_what_runs_may_end_and_the_rest_is_given_back_uncounted(self, live: Bench, ahead: Ahead) -> None:
+        stopping = threading.Thread(target=ahead.worker.stop, args=(30.0,))
         stopping.start()
-        go.set()
+        until(lambda: state_of(live, ahead.second) is JobState.ARRIVED, "the second's being given back")
+        left = live.get(ahead.second)
+        assert left is not None
+        assert left.attempt == 0
+        ahead.go.set()
         stopping.join(30)
-        assert live.get(first) is None
-        left = live.get(second)
-        assert left is None or (left.state.queued and left.attempt == 0)
+        assert live.get(ahead.first) is None
+        assert ahead.begun == [ahead.first]
 
     def test_what_does_not_end_in_time_is_given_back(self, live: Bench, workers: Workers) -> None:
         go, began = threading.Event(), threading.Event()
@@ -126,10 +174,10 @@ class TestDrain:
                 began.set()
                 assert go.wait(60)
 
-        worker = workers(JobHandler("test.job", live.queue, run), threads=1)
+        running = workers(JobHandler("test.job", live.queue, run), threads=1)
         [job] = live.add(live.new())
         assert began.wait(15)
-        worker.stop(0.0)
+        running.stop(0.0)
         left = live.get(job)
         assert left is not None
         assert (left.state, left.attempt) == (JobState.ARRIVED, 0)

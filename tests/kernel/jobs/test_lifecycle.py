@@ -40,7 +40,6 @@ class JobLife(RuleBasedStateMachine):
         self.bench = Bench(self.database, self.clock)
         self.hands = (Hand(self.bench), Hand(self.bench))
         self.jobs: dict[UUID, Job] = {}
-        self.swept = gate.LONG_AGO
 
     @rule(
         workspace=st.sampled_from(_WORKSPACES),
@@ -112,8 +111,7 @@ class JobLife(RuleBasedStateMachine):
     def time_passes_and_leases_expire(self, seconds: int) -> None:
         self.clock.advance(timedelta(seconds=seconds))
         now = self.clock.now()
-        expired = self.bench.expire(after=self.swept)
-        self.swept = now - gate.CLOCK_SKEW
+        expired = self.bench.expire()
         before = list(self.jobs.values())
         for job in before:
             self.jobs[job.id] = model.expire(job, now=now)

@@ -23,6 +23,8 @@ from services.kernel.jobs import (
     RetryableError,
 )
 from services.kernel.jobs.attempt import Hold
+from services.kernel.jobs.gate import Limits
+from services.kernel.jobs.queues import limits_of
 from services.kernel.jobs.run import settled
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,6 +66,17 @@ class TestBackoff:
         assert backoff.delay(1, lambda: 0.0) == timedelta()
         assert backoff.delay(1, lambda: 1.0) == timedelta(seconds=8)
         assert backoff.delay(3, lambda: 0.5) == timedelta(seconds=16)
+
+
+class TestLimits:
+    def test_of_several_handlers_of_a_queue_the_least_counts(self) -> None:
+        def handler(queue: str, of_queue: int | None, of_workspace: int | None) -> JobHandler:
+            return JobHandler(
+                "test.job", queue, lambda attempt: None, queue_limit=of_queue, workspace_limit=of_workspace
+            )
+
+        limits = limits_of([handler("a", 5, None), handler("a", 3, 2), handler("a", None, 4), handler("b", None, None)])
+        assert limits == {"a": Limits(queue=3, workspace=2), "b": Limits()}
 
 
 class TestNewJob:

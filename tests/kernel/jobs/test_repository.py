@@ -1,5 +1,6 @@
 """What a workspace sees of its jobs and does to them."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,13 +8,17 @@ from uuid import UUID
 import pytest
 from psycopg.errors import UniqueViolation
 
+from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock
 from services.kernel.db import Database, Scope
+from services.kernel.errors import ConcurrentUpdate
 from services.kernel.ids import new_id
-from services.kernel.jobs import DeadReason, JobFilter, JobRepository, JobState, repository
+from services.kernel.jobs import DeadReason, JobFilter, JobRepository, JobState, enqueue, repository
 from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.model import KEPT, QUEUED, Settlement
+from tests.kernel.conftest import Owner
 from tests.kernel.jobs.conftest import Bench, Hand, Managing
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -142,6 +147,30 @@ class TestRequeue:
         with pytest.raises(UniqueViolation), bench.manage() as jobs:
             jobs.requeue(job, clock.now())
 
+    def test_many_give_way_to_one_whose_commit_takes_a_key_meanwhile(
+        self, bench: Bench, workspace: UUID, clock: FrozenClock, database: Database, owner: Owner
+    ) -> None:
+        die(bench, workspace, unique_key="k")
+        raised: list[ConcurrentUpdate] = []
+
+        def requeue() -> None:
+            try:
+                with bench.manage() as jobs:
+                    jobs.requeue_dead(workspace, clock.now())
+            except ConcurrentUpdate as error:
+                raised.append(error)
+
+        waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        requeuing = threading.Thread(target=requeue)
+        with database.transaction(SYSTEM) as session:
+            new = [bench.new(unique_key="k")]
+            enqueue(session, new, workspace_id=workspace, caller=Caller(), now=clock.now())
+            requeuing.start()
+            until(lambda: owner.execute(waits).fetchone(), "its waiting for who has the key")
+            session.commit()
+        requeuing.join(15)
+        assert len(raised) == 1
+
 
 class TestEnds:
     def test_a_discarded_one_is_kept_for_a_while(self, bench: Bench, workspace: UUID, clock: FrozenClock) -> None:
@@ -151,7 +180,7 @@ class TestEnds:
         assert _state(bench, workspace, dead) is JobState.DISCARDED
         clock.advance(KEPT)
         with bench.manage() as jobs:
-            assert repository.sweep(jobs._session, clock.now()) >= 1
+            assert repository.sweep(jobs._session, clock.now(), 1000) >= 1
         assert bench.get(dead, workspace) is None
 
     def test_a_dead_one_stays_until_somebody_sees_to_it(
@@ -160,7 +189,7 @@ class TestEnds:
         [dead] = die(bench, workspace)
         clock.advance(timedelta(days=4000))
         with bench.manage() as jobs:
-            repository.sweep(jobs._session, clock.now())
+            repository.sweep(jobs._session, clock.now(), 1000)
         assert _state(bench, workspace, dead) is JobState.DEAD
 
     def test_a_success_can_be_seen_for_as_long_as_its_handler_wants(
@@ -173,7 +202,7 @@ class TestEnds:
         assert _state(bench, workspace, row.job_id) is JobState.SUCCEEDED
         clock.advance(timedelta(hours=1))
         with bench.manage() as jobs:
-            repository.sweep(jobs._session, clock.now())
+            repository.sweep(jobs._session, clock.now(), 1000)
         assert bench.get(row.job_id, workspace) is None
 
     def test_the_payload_is_there_for_whoever_manages(self, bench: Bench, workspace: UUID) -> None:

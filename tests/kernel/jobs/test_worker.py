@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -32,11 +33,12 @@ from services.kernel.jobs import (
 )
 from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.queues import Queue
+from services.kernel.jobs.sleep import LONGEST_PAUSE
 from services.kernel.telemetry import LineWriter, tracer_provider
 from services.kernel.unit_of_work import Units
 from tests.kernel.conftest import Owner
 from tests.kernel.jobs.conftest import Bench, Seen, Workers, outcomes, state_of
-from tests.mesh.waiting import until
+from tests.support.waiting import until
 
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 AT_ONCE = Backoff(most=timedelta())
@@ -225,6 +227,19 @@ class TestSleep:
             pauses.append(worker._round())
         # One look and one sweep, each with its begin and its end.
         assert 0 < len(asked) < pauses[-1]
+
+    def test_queues_at_rest_come_to_share_one_look(self, live: Bench, database: Database) -> None:
+        handlers = [JobHandler(f"test.{number}", f"{live.queue}-{number}", Seen()) for number in range(8)]
+        worker = Worker(database, handlers)
+        queues = list(worker._queues.values())
+        for seconds, queue in enumerate(queues):
+            queue.hot, queue.pause, queue.look_at = False, LONGEST_PAUSE, time.monotonic() + seconds
+        for _ in range(2):
+            earliest = min(queue.look_at for queue in queues)
+            for queue in queues:
+                queue.look_at -= earliest - time.monotonic()
+            worker._look()
+        assert len({queue.look_at for queue in queues}) == 1
 
 
 class TestReport:

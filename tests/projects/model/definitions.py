@@ -1,4 +1,4 @@
-"""Workflows for the tests of the model: built by hand, and drawn by hypothesis."""
+"""Workflows, and what follows them, for the tests of the model: built by hand, and drawn by hypothesis."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,6 +8,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from services.kernel.errors import PlinthError
+from services.projects.model.projects import Project
+from services.projects.model.tasks import Task
 from services.projects.model.workflows import Category, Definition, State, Subject, Transition, Workflow
 
 T = TypeVar("T")
@@ -20,6 +22,22 @@ ROLES = ("owner", "admin", "member")
 STATES = tuple(f"s{n}" for n in range(5))
 # Some that hold for every item of the tests, and some that hold for none.
 HOLDING, FAILING = ("", "true", "project.state != ''"), ("false", "project.due_time < now")
+
+_ITEM: dict[str, object] = {
+    "workspace_id": WORKSPACE_ID,
+    "project_id": UUID(int=2),
+    "workflow_id": WORKFLOW_ID,
+    "description": "",
+    "state": "todo",
+    "state_category": Category.UNSTARTED,
+    "author_id": USERS[0],
+    "assignee_id": None,
+    "labels": ("red",),
+    "due_time": None,
+    "version": 1,
+    "create_time": NOW,
+    "update_time": NOW,
+}
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, PlinthError | None]:
@@ -51,6 +69,18 @@ def workflow(of: Definition, **fields: object) -> Workflow:
         "update_time": NOW,
     }
     return Workflow(**(values | fields))  # type: ignore[arg-type]  # the fields of a workflow
+
+
+def project(**fields: object) -> Project:
+    """A project, created by the first of USERS, that follows that workflow."""
+    values: dict[str, object] = {**_ITEM, "display_name": "Apollo"}
+    return Project(**(values | fields))  # type: ignore[arg-type]  # the fields of a project
+
+
+def task(**fields: object) -> Task:
+    """A task, created by the first of USERS, that follows that workflow."""
+    values: dict[str, object] = {**_ITEM, "display_name": "Write", "task_id": UUID(int=3), "position": "a0"}
+    return Task(**(values | fields))  # type: ignore[arg-type]  # the fields of a task
 
 
 @st.composite

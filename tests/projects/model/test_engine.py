@@ -16,8 +16,9 @@ from services.projects.errors import (
     TransitionRoleDenied,
     TransitionUnknown,
 )
-from services.projects.model.engine import Actor, Item, Move, Rules, available, decide, decide_approved
-from services.projects.model.workflows import Definition, Subject, Transition, Workflow, WorkflowPatch
+from services.projects.model.engine import Actor, Move, Rules, available, decide, decide_approved
+from services.projects.model.items import Item
+from services.projects.model.workflows import Definition, Transition, Workflow, WorkflowPatch
 from tests.projects.model.definitions import (
     FAILING,
     NOW,
@@ -27,6 +28,8 @@ from tests.projects.model.definitions import (
     attempt,
     definition,
     definitions,
+    project,
+    task,
     workflow,
 )
 
@@ -34,11 +37,11 @@ ALICE, BOB, CAROL = USERS
 
 
 def rules(*moves: Transition) -> Rules:
-    return Rules(Subject.PROJECT, definition(*moves), 7)
+    return Rules(definition(*moves), 7)
 
 
 def item(state: str = "todo", author: UUID = ALICE, assignee: UUID | None = None) -> Item:
-    return Item(state, author, assignee, {"state": state, "due_time": None})
+    return project(state=state, author_id=author, assignee_id=assignee)
 
 
 class TestDecide:
@@ -93,6 +96,10 @@ class TestDecide:
             decide(matrix, item(), "doing", Actor(BOB, "admin"), NOW)
         assert refused.value.metadata == {"guard": "false"}
 
+    def test_a_guard_knows_a_task_by_that_name(self) -> None:
+        guarded = rules(Transition("todo", "doing", guard="task.display_name == 'Write'"))
+        assert decide(guarded, task(), "doing", Actor(BOB, "x"), NOW)
+
 
 class TestDecideApproved:
     def test_needs_no_role_any_more(self) -> None:
@@ -111,7 +118,7 @@ class TestDecideApproved:
 class TestAvailable:
     @given(definitions(), st.data())
     def test_it_says_of_every_move_what_the_attempt_would_say(self, of: Definition, data: st.DataObject) -> None:
-        book = Rules(Subject.PROJECT, of, 1)
+        book = Rules(of, 1)
         there = item(data.draw(st.sampled_from(list(of.by_id))), ALICE, data.draw(st.sampled_from([None, BOB])))
         actor = Actor(data.draw(st.sampled_from(USERS)), data.draw(st.sampled_from(ROLES)))
         told = {one.to_state.state_id: one for one in available(book, there, actor, NOW)}
@@ -142,7 +149,7 @@ class Board(RuleBasedStateMachine):
         self.now = NOW
 
     def _rules(self) -> Rules:
-        return Rules(Subject.PROJECT, self.workflow.definition, self.workflow.definition_version)
+        return Rules(self.workflow.definition, self.workflow.definition_version)
 
     def _item(self, number: int) -> Item:
         return item(self.states[number], USERS[number % 3], USERS[(number + 1) % 3])

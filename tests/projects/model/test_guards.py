@@ -31,7 +31,6 @@ class TestHolds:
     @pytest.mark.parametrize(
         "guard",
         [
-            "",
             "true",
             "'urgent' in project.labels",
             "project.labels.exists(label, label.startsWith('mo'))",

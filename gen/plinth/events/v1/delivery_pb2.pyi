@@ -44,7 +44,7 @@ class Delivery(_message.Message):
         STATE_FAILED: Delivery._State.ValueType  # 4
         """Every attempt failed. RetryDelivery and RecoverEndpoint try again."""
         STATE_CANCELLED: Delivery._State.ValueType  # 5
-        """The endpoint was disabled before it was sent."""
+        """Its endpoint was disabled, or its job cancelled, before it arrived. RetryDelivery and RecoverEndpoint send it."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """What became of a delivery."""
@@ -60,7 +60,7 @@ class Delivery(_message.Message):
     STATE_FAILED: Delivery.State.ValueType  # 4
     """Every attempt failed. RetryDelivery and RecoverEndpoint try again."""
     STATE_CANCELLED: Delivery.State.ValueType  # 5
-    """The endpoint was disabled before it was sent."""
+    """Its endpoint was disabled, or its job cancelled, before it arrived. RetryDelivery and RecoverEndpoint send it."""
 
     class _Trigger:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -104,6 +104,7 @@ class Delivery(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`workspaces/{uuid}/webhookEndpoints/{uuid}/deliveries/{uuid}`."""
     event_id: _builtins.str
@@ -118,6 +119,8 @@ class Delivery(_message.Message):
     """How many attempts were made."""
     payload: _builtins.str
     """The body that is sent: the event as CloudEvents JSON. Told by GetDelivery alone; empty once its retention has ended."""
+    last_error: _builtins.str
+    """Why it has not arrived, for people: what the last attempt said, or what cancelled it. Empty once it has arrived."""
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When the next attempt is due; absent when there is none."""
@@ -148,10 +151,11 @@ class Delivery(_message.Message):
         payload: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
+        last_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "next_attempt_time", b"next_attempt_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "attempts", b"attempts", "complete_time", b"complete_time", "create_time", b"create_time", "event_id", b"event_id", "event_type", b"event_type", "name", b"name", "next_attempt_time", b"next_attempt_time", "payload", b"payload", "state", b"state", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "attempts", b"attempts", "complete_time", b"complete_time", "create_time", b"create_time", "event_id", b"event_id", "event_type", b"event_type", "last_error", b"last_error", "name", b"name", "next_attempt_time", b"next_attempt_time", "payload", b"payload", "state", b"state", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,9 +110,11 @@ class EventServiceServicer:
 
     def ReplayEvents(self, request, context):
         """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
-        it in batches; events keep their ids, so a receiver that has had one passes over it.
+        it in batches; events keep their ids, so a receiver that has had one passes over it. One that the subscriber cannot
+        handle is parked as a dead letter, and the others go on.
 
-        Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint or subscriber, WEBHOOK_ENDPOINT_DISABLED.
+        Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint, or no worker has ever run such a subscriber;
+        WEBHOOK_ENDPOINT_DISABLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,9 +61,11 @@ class EventServiceStub:
     """
     ReplayEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ReplayEventsRequest, _event_service_pb2.ReplayEventsResponse]
     """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
-    it in batches; events keep their ids, so a receiver that has had one passes over it.
+    it in batches; events keep their ids, so a receiver that has had one passes over it. One that the subscriber cannot
+    handle is parked as a dead letter, and the others go on.
 
-    Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint or subscriber, WEBHOOK_ENDPOINT_DISABLED.
+    Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint, or no worker has ever run such a subscriber;
+    WEBHOOK_ENDPOINT_DISABLED.
     """
 
 @_typing.type_check_only
@@ -98,9 +100,11 @@ class EventServiceAsyncStub(EventServiceStub):
     """
     ReplayEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ReplayEventsRequest, _event_service_pb2.ReplayEventsResponse]  # type: ignore[assignment]
     """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
-    it in batches; events keep their ids, so a receiver that has had one passes over it.
+    it in batches; events keep their ids, so a receiver that has had one passes over it. One that the subscriber cannot
+    handle is parked as a dead letter, and the others go on.
 
-    Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint or subscriber, WEBHOOK_ENDPOINT_DISABLED.
+    Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint, or no worker has ever run such a subscriber;
+    WEBHOOK_ENDPOINT_DISABLED.
     """
 
 class EventServiceServicer:
@@ -157,9 +161,11 @@ class EventServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.ReplayEventsResponse, _abc.Awaitable[_event_service_pb2.ReplayEventsResponse]]:
         """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
-        it in batches; events keep their ids, so a receiver that has had one passes over it.
+        it in batches; events keep their ids, so a receiver that has had one passes over it. One that the subscriber cannot
+        handle is parked as a dead letter, and the others go on.
 
-        Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint or subscriber, WEBHOOK_ENDPOINT_DISABLED.
+        Errors: FIELDS_INVALID, NOT_FOUND when there is no such endpoint, or no worker has ever run such a subscriber;
+        WEBHOOK_ENDPOINT_DISABLED.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -83,7 +83,7 @@ class Job(_message.Message):
     queue: _builtins.str
     """The queue that it waits in, e.g. `webhooks`."""
     kind: _builtins.str
-    """What it does, e.g. `webhooks.deliver`."""
+    """What it does, e.g. `events.deliver`."""
     subject: _builtins.str
     """The resource that it is about, by name; may be empty."""
     state: Global___Job.State.ValueType

@@ -43,7 +43,7 @@ class ListJobsRequest(_message.Message):
     queue: _builtins.str
     """Only jobs of this queue, e.g. `webhooks`."""
     kind: _builtins.str
-    """Only jobs of this kind, e.g. `webhooks.deliver`."""
+    """Only jobs of this kind, e.g. `events.deliver`."""
     def __init__(
         self,
         *,
@@ -156,7 +156,7 @@ class ListDeadJobsRequest(_message.Message):
     queue: _builtins.str
     """Only jobs of this queue, e.g. `webhooks`."""
     kind: _builtins.str
-    """Only jobs of this kind, e.g. `webhooks.deliver`."""
+    """Only jobs of this kind, e.g. `events.deliver`."""
     def __init__(
         self,
         *,

@@ -104,9 +104,10 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequeueJob(self, request, context):
-        """Puts a dead or cancelled job back in its queue, with all its attempts before it. One that is queued already stays so.
+        """Puts a dead or cancelled job back in its queue, with all its attempts before it, and the webhook delivery that was
+        cancelled with it. One that is queued already stays so.
 
-        Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN.
+        Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN, DELIVERY_PAYLOAD_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +134,8 @@ class JobServiceServicer:
 
     def CancelJob(self, request, context):
         """Cancels a job: at once while it is queued; while it runs its worker is asked to stop, and no effect of it counts
-        from then on. One that is cancelled already stays so.
+        from then on. The webhook delivery that it was to send is cancelled with it, and with the probe of an endpoint all
+        that waited for that. One that is cancelled already stays so.
 
         Errors: NOT_FOUND, JOB_STATE_CONFLICT.
         """

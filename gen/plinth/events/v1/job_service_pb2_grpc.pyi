@@ -49,9 +49,10 @@ class JobServiceStub:
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID.
     """
     RequeueJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobRequest, _job_service_pb2.RequeueJobResponse]
-    """Puts a dead or cancelled job back in its queue, with all its attempts before it. One that is queued already stays so.
+    """Puts a dead or cancelled job back in its queue, with all its attempts before it, and the webhook delivery that was
+    cancelled with it. One that is queued already stays so.
 
-    Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN.
+    Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN, DELIVERY_PAYLOAD_EXPIRED.
     """
     RequeueJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobsRequest, _job_service_pb2.RequeueJobsResponse]
     """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
@@ -66,7 +67,8 @@ class JobServiceStub:
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
     """Cancels a job: at once while it is queued; while it runs its worker is asked to stop, and no effect of it counts
-    from then on. One that is cancelled already stays so.
+    from then on. The webhook delivery that it was to send is cancelled with it, and with the probe of an endpoint all
+    that waited for that. One that is cancelled already stays so.
 
     Errors: NOT_FOUND, JOB_STATE_CONFLICT.
     """
@@ -92,9 +94,10 @@ class JobServiceAsyncStub(JobServiceStub):
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID.
     """
     RequeueJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobRequest, _job_service_pb2.RequeueJobResponse]  # type: ignore[assignment]
-    """Puts a dead or cancelled job back in its queue, with all its attempts before it. One that is queued already stays so.
+    """Puts a dead or cancelled job back in its queue, with all its attempts before it, and the webhook delivery that was
+    cancelled with it. One that is queued already stays so.
 
-    Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN.
+    Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN, DELIVERY_PAYLOAD_EXPIRED.
     """
     RequeueJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobsRequest, _job_service_pb2.RequeueJobsResponse]  # type: ignore[assignment]
     """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
@@ -109,7 +112,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Cancels a job: at once while it is queued; while it runs its worker is asked to stop, and no effect of it counts
-    from then on. One that is cancelled already stays so.
+    from then on. The webhook delivery that it was to send is cancelled with it, and with the probe of an endpoint all
+    that waited for that. One that is cancelled already stays so.
 
     Errors: NOT_FOUND, JOB_STATE_CONFLICT.
     """
@@ -152,9 +156,10 @@ class JobServiceServicer:
         request: _job_service_pb2.RequeueJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.RequeueJobResponse, _abc.Awaitable[_job_service_pb2.RequeueJobResponse]]:
-        """Puts a dead or cancelled job back in its queue, with all its attempts before it. One that is queued already stays so.
+        """Puts a dead or cancelled job back in its queue, with all its attempts before it, and the webhook delivery that was
+        cancelled with it. One that is queued already stays so.
 
-        Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN.
+        Errors: NOT_FOUND, JOB_STATE_CONFLICT, JOB_UNIQUE_KEY_TAKEN, DELIVERY_PAYLOAD_EXPIRED.
         """
 
     def RequeueJobs(
@@ -184,7 +189,8 @@ class JobServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
         """Cancels a job: at once while it is queued; while it runs its worker is asked to stop, and no effect of it counts
-        from then on. One that is cancelled already stays so.
+        from then on. The webhook delivery that it was to send is cancelled with it, and with the probe of an endpoint all
+        that waited for that. One that is cancelled already stays so.
 
         Errors: NOT_FOUND, JOB_STATE_CONFLICT.
         """

@@ -44,9 +44,13 @@ class _RevokeReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevokeRe
     """The user has another address, and signs in by it."""
     REVOKE_REASON_USER_DELETED: _RevokeReason.ValueType  # 8
     """The user was deleted."""
+    REVOKE_REASON_MEMBERSHIP_ENDED: _RevokeReason.ValueType  # 9
+    """Who made the key is no longer a member of its workspace."""
+    REVOKE_REASON_WORKSPACE_PURGED: _RevokeReason.ValueType  # 10
+    """The key's workspace is gone for good."""
 
 class RevokeReason(_RevokeReason, metaclass=_RevokeReasonEnumTypeWrapper):
-    """Why sessions ended before their time."""
+    """Why sessions or API keys ended before their time."""
 
 REVOKE_REASON_UNSPECIFIED: RevokeReason.ValueType  # 0
 """Never sent."""
@@ -66,6 +70,10 @@ REVOKE_REASON_EMAIL_CHANGED: RevokeReason.ValueType  # 7
 """The user has another address, and signs in by it."""
 REVOKE_REASON_USER_DELETED: RevokeReason.ValueType  # 8
 """The user was deleted."""
+REVOKE_REASON_MEMBERSHIP_ENDED: RevokeReason.ValueType  # 9
+"""Who made the key is no longer a member of its workspace."""
+REVOKE_REASON_WORKSPACE_PURGED: RevokeReason.ValueType  # 10
+"""The key's workspace is gone for good."""
 Global___RevokeReason: _TypeAlias = RevokeReason  # noqa: Y015
 
 @_typing.final

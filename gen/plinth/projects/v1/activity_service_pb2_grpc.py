@@ -62,7 +62,7 @@ class ActivityServiceServicer:
 
         `filter` (AIP-160) knows `verb`, `resource`, `actor` and `time`.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
+        Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class ActivityServiceStub:
 
     `filter` (AIP-160) knows `verb`, `resource`, `actor` and `time`.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
+    Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
     """
     WatchActivity: _grpc.UnaryStreamMultiCallable[_activity_service_pb2.WatchActivityRequest, _activity_service_pb2.WatchActivityResponse]
     """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
@@ -64,7 +64,7 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
 
     `filter` (AIP-160) knows `verb`, `resource`, `actor` and `time`.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
+    Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
     """
     WatchActivity: _aio.UnaryStreamMultiCallable[_activity_service_pb2.WatchActivityRequest, _activity_service_pb2.WatchActivityResponse]  # type: ignore[assignment]
     """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
@@ -91,7 +91,7 @@ class ActivityServiceServicer:
 
         `filter` (AIP-160) knows `verb`, `resource`, `actor` and `time`.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
+        Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
         """
 
     def WatchActivity(

@@ -71,7 +71,7 @@ class ApprovalServiceServicer:
         `filter` (AIP-160) knows `state`, `target`, `requester`, `from_state`, `to_state`, `create_time` and `update_time`.
         `order_by` (AIP-132) knows `create_time` and `update_time`, each with `desc` if wished.
 
-        Errors: FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +82,7 @@ class ApprovalServiceServicer:
         changes nothing. The last approval that is needed makes the move, in the same commit.
 
         Errors: NOT_FOUND, FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, APPROVAL_CLOSED, APPROVAL_DECIDED, SELF_APPROVAL,
-        GUARD_REFUSED where the guard no longer lets the move pass.
+        PROJECT_DELETED for a task of a deleted project, GUARD_REFUSED where the guard no longer lets the move pass.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

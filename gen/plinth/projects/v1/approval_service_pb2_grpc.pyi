@@ -44,14 +44,14 @@ class ApprovalServiceStub:
     `filter` (AIP-160) knows `state`, `target`, `requester`, `from_state`, `to_state`, `create_time` and `update_time`.
     `order_by` (AIP-132) knows `create_time` and `update_time`, each with `desc` if wished.
 
-    Errors: FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     DecideApproval: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.DecideApprovalRequest, _approval_service_pb2.DecideApprovalResponse]
     """Decides for or against a move. Nobody decides about their own request, and everybody once: the same decision again
     changes nothing. The last approval that is needed makes the move, in the same commit.
 
     Errors: NOT_FOUND, FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, APPROVAL_CLOSED, APPROVAL_DECIDED, SELF_APPROVAL,
-    GUARD_REFUSED where the guard no longer lets the move pass.
+    PROJECT_DELETED for a task of a deleted project, GUARD_REFUSED where the guard no longer lets the move pass.
     """
 
 @_typing.type_check_only
@@ -70,14 +70,14 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     `filter` (AIP-160) knows `state`, `target`, `requester`, `from_state`, `to_state`, `create_time` and `update_time`.
     `order_by` (AIP-132) knows `create_time` and `update_time`, each with `desc` if wished.
 
-    Errors: FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     DecideApproval: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.DecideApprovalRequest, _approval_service_pb2.DecideApprovalResponse]  # type: ignore[assignment]
     """Decides for or against a move. Nobody decides about their own request, and everybody once: the same decision again
     changes nothing. The last approval that is needed makes the move, in the same commit.
 
     Errors: NOT_FOUND, FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, APPROVAL_CLOSED, APPROVAL_DECIDED, SELF_APPROVAL,
-    GUARD_REFUSED where the guard no longer lets the move pass.
+    PROJECT_DELETED for a task of a deleted project, GUARD_REFUSED where the guard no longer lets the move pass.
     """
 
 class ApprovalServiceServicer:
@@ -103,7 +103,7 @@ class ApprovalServiceServicer:
         `filter` (AIP-160) knows `state`, `target`, `requester`, `from_state`, `to_state`, `create_time` and `update_time`.
         `order_by` (AIP-132) knows `create_time` and `update_time`, each with `desc` if wished.
 
-        Errors: FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     def DecideApproval(
@@ -115,7 +115,7 @@ class ApprovalServiceServicer:
         changes nothing. The last approval that is needed makes the move, in the same commit.
 
         Errors: NOT_FOUND, FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, APPROVAL_CLOSED, APPROVAL_DECIDED, SELF_APPROVAL,
-        GUARD_REFUSED where the guard no longer lets the move pass.
+        PROJECT_DELETED for a task of a deleted project, GUARD_REFUSED where the guard no longer lets the move pass.
         """
 
 def add_ApprovalServiceServicer_to_server(servicer: ApprovalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

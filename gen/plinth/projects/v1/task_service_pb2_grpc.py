@@ -108,7 +108,7 @@ class TaskServiceServicer:
         `due_time`, `create_time`, `update_time` and `position`. `order_by` (AIP-132) knows `position`, `display_name`,
         `due_time`, `create_time` and `update_time`, each with `desc` if wished.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

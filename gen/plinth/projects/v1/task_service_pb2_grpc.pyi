@@ -52,7 +52,7 @@ class TaskServiceStub:
     `due_time`, `create_time`, `update_time` and `position`. `order_by` (AIP-132) knows `position`, `display_name`,
     `due_time`, `create_time` and `update_time`, each with `desc` if wished.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_service_pb2.UpdateTaskResponse]
     """Changes a task. The etag of the resource is required.
@@ -106,7 +106,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     `due_time`, `create_time`, `update_time` and `position`. `order_by` (AIP-132) knows `position`, `display_name`,
     `due_time`, `create_time` and `update_time`, each with `desc` if wished.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_service_pb2.UpdateTaskResponse]  # type: ignore[assignment]
     """Changes a task. The etag of the resource is required.
@@ -172,7 +172,7 @@ class TaskServiceServicer:
         `due_time`, `create_time`, `update_time` and `position`. `order_by` (AIP-132) knows `position`, `display_name`,
         `due_time`, `create_time` and `update_time`, each with `desc` if wished.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        Errors: NOT_FOUND, FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     def UpdateTask(

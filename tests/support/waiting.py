@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from services.mesh.postmaster import is_alive
@@ -26,11 +27,15 @@ def until_gone(pids: list[int], seconds: float = 15.0) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The pids of a process's children, their children and so on, as they are now."""
+    """The pids of a process's children, their children and so on, as they are now.
+
+    A thread that has ended since it was found has no children any more.
+    """
     found = []
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, listing.read_text().split()):
-            found += [child, *descendants(child)]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, listing.read_text().split()):
+                found += [child, *descendants(child)]
     return found
 
 

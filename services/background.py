@@ -12,10 +12,10 @@ from services.kernel.mail import MailSender, SmtpTransport
 from services.runtime import Runtime
 
 _SWEEP_SECONDS = 600.0
-_log = structlog.get_logger("plinth.housekeeping")
+_log = structlog.get_logger("plinth.background")
 
 
-class Housekeeping:
+class Background:
     """Starts and stops the background work of one process."""
 
     def __init__(self, runtime: Runtime, domains: Sequence[Domain]) -> None:

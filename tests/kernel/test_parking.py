@@ -11,13 +11,13 @@ from services.kernel.db import Session
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.events import Event
 from services.kernel.jobs import Worker
+from services.kernel.parking import Parking, parked_handlers
 from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Runner, Subscription
 from services.kernel.unit_of_work import UnitOfWork, Units
-from services.parking import Parking
 from services.runtime import Runtime
-from tests.mesh.waiting import until
 from tests.support.people import People
+from tests.support.waiting import until
 
 RENAMED = "plinth.tenancy.workspace.updated.v1"
 
@@ -44,7 +44,6 @@ def test_it_is_seen_mended_and_requeued(
     subscription = Subscription("tenancy.fragile", frozenset({RENAMED}), handle, units)
     source = PostgresEventLog(database, database.connect)
     tail = LogTail(source)
-    parking = Parking([subscription], source, runtime.clock)
     runner = Runner(
         [subscription],
         source=source,
@@ -52,9 +51,9 @@ def test_it_is_seen_mended_and_requeued(
         database=database,
         connect=database.connect,
         clock=runtime.clock,
-        park=parking.park,
+        park=Parking(runtime.clock).park,
     )
-    worker = Worker(database, parking.job_handlers(), clock=runtime.clock, threads=1)
+    worker = Worker(database, parked_handlers([subscription], source), clock=runtime.clock, threads=1)
     tail.start()
     runner.start()
     worker.start()

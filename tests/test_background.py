@@ -6,11 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.housekeeping import Housekeeping
+from services.background import Background
 from services.kernel.ids import new_id
 from services.runtime import Runtime
 from services.wiring import Mesh
-from tests.mesh.waiting import until
+from tests.support.waiting import until
 
 # A purge takes from the whole database: two at once would take from each other's tests.
 pytestmark = pytest.mark.xdist_group("purge")
@@ -25,7 +25,7 @@ def owner(owner_url: str) -> Any:
 def test_sweeps_the_kernel_and_every_domain(
     runtime: Runtime, mesh: Mesh, owner: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.housekeeping._SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("services.background._SWEEP_SECONDS", 0.05)
     mail_id, workspace_id, long_ago = new_id(), new_id(), runtime.clock.now() - timedelta(days=31)
     owner.execute(
         "insert into kernel.mail (id, kind, recipient, subject, create_time) values (%s, 'invite', 'a@b.c', 's', %s)",
@@ -46,7 +46,7 @@ def test_sweeps_the_kernel_and_every_domain(
         return int(found.fetchall()[0][0])
 
     assert left() == 2
-    housekeeping = Housekeeping(runtime, mesh.served)
-    housekeeping.start()
+    background = Background(runtime, mesh.served)
+    background.start()
     until(lambda: left() == 0, "the sweep")
-    housekeeping.stop()
+    background.stop()
