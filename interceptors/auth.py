@@ -177,10 +177,11 @@ def _check_form(token: str) -> None:
 
 def _alive(cache: FeedCache[K, S], key: K, find: Callable[[], S | None]) -> S:
     """The session or key, if it lives; what has run out in the cache may have been prolonged, so it is read again."""
+    now = datetime.now(UTC)
     state = cache.get(key, find)
-    if state is not None and state.expire_time <= datetime.now(UTC):
+    if state is not None and state.expire_time <= now:
         state = cache.refresh(key, find)
-    if state is None or state.expire_time <= datetime.now(UTC):
+    if state is None or state.expire_time <= now:
         raise TokenInvalid
     return state
 

@@ -4,6 +4,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -92,11 +93,12 @@ class Call:
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
         self.started = time.perf_counter()
-        remaining = context.time_remaining()
-        # The work ends a little before the client gives up, so that it hears why.
-        patience = None if remaining is None else remaining - min(_ANSWER_SECONDS, remaining / 10)
-        limits = [seconds for seconds in (policy.timeout, patience) if seconds is not None]
-        self.deadline = time.monotonic() + min(limits) if limits else None
+        remaining, seconds = context.time_remaining(), policy.timeout
+        if remaining is not None:
+            # The work ends a little before the client gives up, so that it hears why.
+            patience = remaining - min(_ANSWER_SECONDS, remaining / 10)
+            seconds = patience if seconds is None else min(seconds, patience)
+        self.deadline = None if seconds is None else time.monotonic() + seconds
         self.source = source_of(self.metadata, context)
         self.extras: dict[str, Any] = {}  # what a stage keeps between enter and leave, under its own name
 
@@ -128,5 +130,10 @@ def source_of(metadata: Mapping[str, str], context: Context) -> str:
     if seen:
         return seen
     # Asked for only now: gRPC lets go of the interpreter's lock for it, twice.
-    kind, _, address = context.peer().partition(":")
+    return _address_of(context.peer())
+
+
+@lru_cache(maxsize=1000)
+def _address_of(peer: str) -> str:
+    kind, _, address = peer.partition(":")
     return urllib.parse.unquote(address.rpartition(":")[0]).strip("[]") if kind.startswith("ipv") else kind

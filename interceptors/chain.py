@@ -147,7 +147,7 @@ class Chain(ServerInterceptor):
     """Walks each call of a threaded server along the stages."""
 
     def __init__(self, policies: PolicyTable, stages: Sequence[Stage]) -> None:
-        self._policies = policies
+        self._policies = dict(policies)
         self._walk = Walk(stages)
         self._handlers: dict[str, Any] = {}
 

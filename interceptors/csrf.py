@@ -8,6 +8,7 @@ Origin, or the Fetch Metadata (OWASP Cross-Site Request Forgery Prevention, "Fet
 from urllib.parse import urlsplit
 
 from interceptors.call import Call
+from interceptors.policy import MethodPolicy
 from interceptors.stages import Stage
 from services.kernel.config import Settings
 from services.kernel.errors import PermissionDenied
@@ -31,10 +32,12 @@ class Csrf(Stage):
     def __init__(self, settings: Settings) -> None:
         self._origins = frozenset(map(_origin_of, (settings.public_url, *settings.cors_origins)))
 
+    def concerns(self, policy: MethodPolicy) -> bool:
+        """Whether the method changes something: what is only read stays hidden from foreign pages."""
+        return not policy.read_only
+
     def enter(self, call: Call) -> None:
-        """Raises CsrfRefused. What is read only passes: its answer stays hidden from foreign pages."""
-        if call.policy.read_only:
-            return
+        """Raises CsrfRefused."""
         if (call.by_cookie or _asks_for_cookie(call)) and not self._is_own_page(call):
             raise CsrfRefused
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from google.protobuf.message import Message
 
 from interceptors.call import Call
+from interceptors.policy import MethodPolicy
 from interceptors.stages import Stage
 from services.kernel.idempotency import NO_WORKSPACE, Claim, Key, claiming
 from services.kernel.secrets import Keyring
@@ -17,10 +18,14 @@ class Idempotency(Stage):
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
+    def concerns(self, policy: MethodPolicy) -> bool:
+        """Whether its requests have a request_id."""
+        return policy.has_request_id
+
     def enter(self, call: Call) -> None:
         """Open the claim."""
         request = call.request
-        if not call.policy.has_request_id or request is None:
+        if request is None:
             return
         request_id: str = getattr(request, "request_id")  # noqa: B009  # a field of every such request
         if not request_id or call.principal.user_id is None:

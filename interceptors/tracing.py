@@ -25,13 +25,15 @@ class Tracing(Stage):
 
     def enter(self, call: Call) -> None:
         """Begin the span, or the trace alone where it is not to be recorded."""
-        given = call.metadata.get("x-request-id", "")
-        call.request_id = given if 0 < len(given) <= _MAX_REQUEST_ID and given.isprintable() else _fresh_id()
         if "traceparent" in call.metadata or random.random() < self._ratio:  # noqa: S311  # a draw, no secret
             self._begin_span(call)
         else:
-            call.trace_id = _fresh_id()
+            # Unlike any other, but no secret: the system's own random bytes would cost each call a system call.
+            call.trace_id = f"{random.getrandbits(128):032x}"
             call.traceparent = f"00-{call.trace_id}-{random.getrandbits(64):016x}-00"
+        given = call.metadata.get("x-request-id", "")
+        # The edge gives every call an id; one that comes without is known by its trace.
+        call.request_id = given if 0 < len(given) <= _MAX_REQUEST_ID and given.isprintable() else call.trace_id
 
     def _begin_span(self, call: Call) -> None:
         policy = call.policy
@@ -59,8 +61,3 @@ class Tracing(Stage):
             if call.code in _FAULTS:
                 span.set_status(StatusCode.ERROR)
         span.end()
-
-
-def _fresh_id() -> str:
-    """Unlike any other, but no secret: the system's own random bytes would cost each call a system call."""
-    return f"{random.getrandbits(128):032x}"

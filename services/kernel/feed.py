@@ -98,6 +98,7 @@ class InvalidationHub:
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
         self._sources: dict[str, float] = {}
+        self._heard = float("-inf")
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each invalidation, and with None when any may have been missed; answers how to stop."""
@@ -118,7 +119,7 @@ class InvalidationHub:
     def expect(self, source: str) -> None:
         """From now on the hub is healthy only while this source is."""
         with self._lock:
-            self._sources = {**self._sources, source: float("-inf")}
+            self._sources[source] = self._heard = float("-inf")
 
     def expects(self) -> bool:
         """Whether there is a source to hear."""
@@ -126,15 +127,17 @@ class InvalidationHub:
 
     def beat(self, source: str, sent: float) -> None:
         """A heartbeat that was sent at `sent` (monotonic seconds) came back from the source."""
-        self._sources[source] = sent
+        with self._lock:
+            self._sources[source] = sent
+            self._heard = min(self._sources.values())
 
     def heard(self) -> float:
         """Up to when (monotonic seconds) nothing of any source can have been missed."""
-        return min(self._sources.values(), default=float("-inf"))
+        return self._heard
 
     def healthy(self) -> bool:
         """Whether every source was heard within MAX_SILENCE_SECONDS."""
-        return time.monotonic() - self.heard() < MAX_SILENCE_SECONDS
+        return time.monotonic() - self._heard < MAX_SILENCE_SECONDS
 
 
 class PostgresFeed:

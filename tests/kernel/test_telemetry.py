@@ -100,6 +100,15 @@ class TestLineWriter:
         numbers = [orjson.loads(line)["number"] for line in stream.getvalue().splitlines()]
         assert sorted(numbers) == sorted(list(range(5000)) * 8)
 
+    def test_a_line_that_cannot_be_written_keeps_no_other_back(self) -> None:
+        stream = io.BytesIO()
+        writer = LineWriter(stream)
+        for value in (1, 1 << 70, 2):
+            writer.write({"event": "counted", "number": value})
+        writer.close()
+        lines = [orjson.loads(line) for line in stream.getvalue().splitlines()]
+        assert [line["event"] for line in lines] == ["counted", "log.line_lost", "counted"]
+
     def test_a_reader_that_has_gone_costs_neither_errors_nor_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("services.kernel.telemetry._MAX_WAITING_LINES", 10)
 
