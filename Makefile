@@ -14,7 +14,7 @@ LANDED := proto/landed.binpb
 .PHONY: help up demo test browser lint gen deps breaking land bench clean
 
 help:
-	@echo 'make up     the whole mesh on this machine: PostgreSQL, server, streams, Envoy'
+	@echo 'make up     the whole mesh on this machine: PostgreSQL, server, streams, worker, Envoy'
 	@echo 'make demo   a story told against a mesh of its own, which ends with it'
 	@echo 'make test   all tests'
 	@echo 'make lint   style, types, imports, contract, generated files'

@@ -37,7 +37,7 @@ from services.identity import servicer as identity
 from services.identity import subscribers as identity_subscribers
 from services.identity import watch as identity_watch
 from services.identity.service import build_identity
-from services.kernel.jobs import CronJob, JobHandler
+from services.kernel.jobs import JobHandler
 from services.kernel.log_stream import LogStreams
 from services.kernel.subscriptions import Subscription
 from services.projects import servicer as projects
@@ -65,11 +65,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker does for a domain: about events, jobs of its kinds, and by schedule."""
+    """What a worker does for a domain: about events, and jobs of its kinds."""
 
     subscriptions: Sequence[Subscription[Any]] = ()
     job_handlers: Sequence[JobHandler] = ()
-    cron_jobs: Sequence[CronJob] = ()
 
 
 class Domain(Protocol):
@@ -184,7 +183,7 @@ class Tenancy:
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(watcher, server)
 
     def work(self) -> Work:
-        """Nothing: no event, job or schedule concerns it yet."""
+        """Nothing: no event or job concerns it yet."""
         return Work()
 
     def sweep(self) -> None:

@@ -10,6 +10,7 @@ from services.kernel import event_lag
 from services.kernel.clock import Clock
 from services.kernel.db import Database, Session
 from services.kernel.errors import PlinthError
+from services.kernel.event_log import EventSource
 from services.kernel.feed import InvalidationHub
 
 
@@ -37,16 +38,20 @@ class ProcessGauges(Collector):
 class EventLogLag(Collector):
     """How far the sequencer is behind the commits, and each subscriber behind the log."""
 
-    def __init__(self, open_session: Callable[[], AbstractContextManager[Session]], clock: Clock) -> None:
+    def __init__(
+        self, source: EventSource, open_session: Callable[[], AbstractContextManager[Session]], clock: Clock
+    ) -> None:
+        self._source = source
         self._open_session = open_session
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
         """Asked of the database at each scrape; nothing while it is out of reach."""
         try:
+            head = self._source.head()
             with self._open_session() as session:
                 waiting = event_lag.waiting(session, self._clock.now())
-                subscribers = event_lag.subscribers(session, self._clock.now())
+                subscribers = event_lag.subscribers(session, head, self._clock.now())
         except PlinthError:
             return
         yield GaugeMetricFamily(

@@ -1,6 +1,7 @@
 """The worker process: the sequencer of the event log, the subscribers, the durable jobs and the schedules."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from services.gauges import EventLogLag
 from services.introspection import Introspection
-from services.kernel.config import Settings
+from services.kernel.config import ConfigError, Settings
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.jobs import Attempt, CronJob, JobHandler, repository
 from services.kernel.jobs.cron import Cron
@@ -55,13 +56,15 @@ def work(
 ) -> None:
     """Work until SIGTERM or SIGINT, then let running jobs finish within the drain time. Raises ConfigError.
 
-    With `queues`, this worker takes jobs of those queues only. `address` answers health checks.
+    With `queues`, this worker takes jobs of those queues only. `address` answers health checks. Raises SystemExit(1)
+    where a part of the work has died: whoever looks after the process starts another.
     """
     take_turns()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with (
+        ended_by_a_dead_thread(stopping),
         open_runtime(settings, "worker", lets_in=False) as runtime,
         Mesh(runtime, ALL_DOMAINS) as mesh,
         ExitStack() as stack,
@@ -84,6 +87,25 @@ def work(
         introspection.status.enter_graceful_shutdown()
 
 
+@contextmanager
+def ended_by_a_dead_thread(stopping: threading.Event) -> Iterator[None]:
+    """Set `stopping` when an error ends any thread, for no other thread does its work. Raises SystemExit(1) then."""
+    died = threading.Event()
+
+    def end(how: threading.ExceptHookArgs) -> None:
+        _log.critical("thread.died", thread=how.thread.name if how.thread is not None else "", error=how.exc_value)
+        died.set()
+        stopping.set()
+
+    before, threading.excepthook = threading.excepthook, end
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    if died.is_set():
+        sys.exit(1)
+
+
 def sweeper(runtime: Runtime) -> JobHandler:
     """Deletes jobs that ended and are kept no longer."""
 
@@ -100,9 +122,13 @@ def sweeper(runtime: Runtime) -> JobHandler:
 
 @contextmanager
 def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterator[None]:
-    """All of a worker's work, as long as it is entered; what runs is finished before it is left."""
+    """All of a worker's work, as long as it is entered; what runs is finished before it is left. Raises ConfigError."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
     source = PostgresEventLog(database, database.connect)
+    handlers = [*mesh.job_handlers, *parked_handlers(mesh.subscriptions, source), sweeper(runtime)]
+    known = {handler.queue for handler in handlers}
+    if unknown := set(queues) - known:
+        raise ConfigError(f"--queues: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     tail = LogTail(source)
     partitions = Partitions(
         database.connect,
@@ -112,14 +138,15 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
     )
     jobs = Worker(
         database,
-        [*mesh.job_handlers, *parked_handlers(mesh.subscriptions, source), sweeper(runtime)],
+        handlers,
         clock=clock,
         queues=queues or None,
         threads=settings.worker_threads,
+        drain=timedelta(seconds=settings.drain_seconds),
         writer=runtime.writer,
         provider=runtime.provider,
     )
-    mesh.collectors += [EventLogLag(runtime.kernel_session, clock), QueueGauges(database, clock), jobs.report]
+    mesh.collectors += [EventLogLag(source, runtime.kernel_session, clock), QueueGauges(database, clock), jobs.report]
     runner = Runner(
         mesh.subscriptions,
         source=source,
@@ -135,7 +162,7 @@ def working(runtime: Runtime, mesh: Mesh, queues: Sequence[str] = ()) -> Iterato
         tail,
         runner,
         jobs,
-        Cron(database, [*mesh.cron_jobs, _SWEEP_JOBS], clock),
+        Cron(database, [_SWEEP_JOBS], clock),
     ]
     with ExitStack() as stack:
         stack.callback(source.close)

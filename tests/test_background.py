@@ -1,6 +1,7 @@
 """The background of a server process: what is no longer kept goes, of the kernel and of every domain."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 
 from services.background import Background
 from services.kernel.ids import new_id
+from services.kernel.secrets import DecryptionError
 from services.runtime import Runtime
 from services.wiring import Mesh
 from tests.support.waiting import until
@@ -49,4 +51,21 @@ def test_sweeps_the_kernel_and_every_domain(
     background = Background(runtime, mesh.served)
     background.start()
     until(lambda: left() == 0, "the sweep")
+    background.stop()
+
+
+def test_what_one_domain_cannot_sweep_keeps_neither_the_others_nor_the_next_round_from_it(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.background._SWEEP_SECONDS", 0.001)
+    swept: list[str] = []
+
+    def fail() -> None:
+        raise DecryptionError
+
+    broken: Any = SimpleNamespace(sweep=fail)
+    well: Any = SimpleNamespace(sweep=lambda: swept.append("well"))
+    background = Background(runtime, [broken, well])
+    background.start()
+    until(lambda: len(swept) >= 2, "two rounds")
     background.stop()

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from interceptors.metrics import Metrics
 from services.gauges import EventLogLag, ProcessGauges, StreamGauges
+from services.kernel.event_log import PostgresEventLog
 from services.kernel.jobs.gauges import QueueGauges
 from services.kernel.jobs.report import Report
 from services.runtime import Runtime
@@ -23,12 +24,13 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 @pytest.fixture(scope="module")
 def told(runtime: Runtime) -> dict[str, set[str]]:
     """The names of each metric's samples, of all processes together."""
+    source = PostgresEventLog(runtime.database, runtime.database.connect)
     collectors: list[Collector] = [
         Metrics(),
         ProcessGauges(runtime.hub, runtime.database),
-        EventLogLag(runtime.kernel_session, runtime.clock),
+        EventLogLag(source, runtime.kernel_session, runtime.clock),
         QueueGauges(runtime.database, runtime.clock),
-        Report(None),
+        Report(None, lambda: 0),
         StreamGauges(lambda: 0, lambda: 0.0),
     ]
     return {metric.name: _samples(metric) for collector in collectors for metric in collector.collect()}

@@ -19,12 +19,12 @@ from plinth.events.v1 import (
     webhook_endpoint_pb2,
     webhook_service_pb2,
 )
-from services.events.model.deliveries import Attempt, Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.deliveries import Delivery, DeliveryAttempt, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import EndpointPatch, EndpointSettings, EndpointView, SignatureScheme
-from services.events.model.events import EventFilter
+from services.events.model.filters import EventFilter
+from services.events.model.health import HealthState
 from services.events.model.jobs import ShownState, job_name
 from services.events.model.names import DELIVERY, ENDPOINT, EVENT, JOB
-from services.events.webhooks.model.health import HealthState
 from services.events.webhooks.news import DISABLE_REASONS
 from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
@@ -227,7 +227,7 @@ def overlap_from_proto(request: webhook_service_pb2.RotateSecretRequest) -> time
         raise FieldsInvalid(FieldViolation("overlap", "is not a valid duration")) from None
 
 
-def delivery_to_proto(delivery: Delivery, attempts: Iterable[Attempt] = ()) -> delivery_pb2.Delivery:
+def delivery_to_proto(delivery: Delivery, attempts: Iterable[DeliveryAttempt] = ()) -> delivery_pb2.Delivery:
     """A delivery; with its payload where the delivery holds one."""
     return delivery_pb2.Delivery(
         name=delivery.name,
@@ -245,7 +245,7 @@ def delivery_to_proto(delivery: Delivery, attempts: Iterable[Attempt] = ()) -> d
     )
 
 
-def _attempt_to_proto(attempt: Attempt) -> delivery_pb2.DeliveryAttempt:
+def _attempt_to_proto(attempt: DeliveryAttempt) -> delivery_pb2.DeliveryAttempt:
     exchange = attempt.exchange
     latency = Duration()
     latency.FromTimedelta(exchange.latency)

@@ -4,7 +4,6 @@ from typing import Any
 
 from services.events.service import EventsServices
 from services.kernel.jobs import JobHandler
-from services.kernel.jobs.cron import CronJob
 from services.kernel.subscriptions import Subscription
 
 
@@ -16,8 +15,3 @@ def subscriptions(services: EventsServices) -> list[Subscription[Any]]:
 def job_handlers(services: EventsServices) -> list[JobHandler]:
     """Deliveries and probes of webhooks, and replays."""
     return [*services.outbound.job_handlers, services.replays.handler()]
-
-
-def cron_jobs() -> list[CronJob]:
-    """None: what is no longer kept goes with the housekeeping of the server."""
-    return []

@@ -9,7 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from plinth.events.v1 import event_service_pb2, event_service_pb2_grpc
 from services.events import convert
-from services.events.webhooks.model.filters import matches
+from services.events.model.filters import matches
 from services.kernel import sse
 from services.kernel.log_stream import LogStreams, Step
 from services.kernel.sse_stream import frames, resume_from
@@ -39,10 +39,7 @@ class EventWatcher(event_service_pb2_grpc.EventServiceServicer):
         async for data in frames(steps, convert.event_to_json, lambda event: event.type):
             yield HttpBody(content_type=sse.CONTENT_TYPE, data=data)
 
-    async def _follow(self, workspace_id: UUID, cursor: str, types: Iterable[str]) -> AsyncGenerator[Step, None]:
+    def _follow(self, workspace_id: UUID, cursor: str, types: Iterable[str]) -> AsyncGenerator[Step, None]:
         """The steps of the log with the events of these types alone, of which some may stand for groups."""
         wanted = tuple(types)
-        exact = frozenset() if any(name.endswith("*") for name in wanted) else frozenset(wanted)
-        async with aclosing(self._log.follow(workspace_id, cursor, exact)) as steps:
-            async for step in steps:
-                yield Step([event for event in step.events if matches(wanted, event.type)], step.cursor)
+        return self._log.follow(workspace_id, cursor, lambda event: matches(wanted, event.type))

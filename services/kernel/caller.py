@@ -1,7 +1,9 @@
 """Who is calling, as the chain established it: set for the length of a call, and reset by token."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from services.kernel.errors import SessionRequired
@@ -89,3 +91,17 @@ def set_caller(caller: Caller) -> Token[Caller]:
 def reset_caller(token: Token[Caller]) -> None:
     """Stop acting for the caller that `set_caller` began."""
     _caller.reset(token)
+
+
+@contextmanager
+def acting_itself(domain: str) -> Iterator[None]:
+    """What is emitted inside the domain did of its own accord, in the trace of the call under way if any."""
+    try:
+        caller = replace(current_caller(), user_id=None, session_id=None, api_key_id=None, service=domain)
+    except LookupError:
+        caller = Caller(service=domain)
+    token = set_caller(caller)
+    try:
+        yield
+    finally:
+        reset_caller(token)

@@ -33,3 +33,8 @@ class FrozenClock:
     def advance(self, by: timedelta) -> None:
         """Move forward."""
         self._now += by
+
+
+def format_time(moment: datetime) -> str:
+    """A moment as RFC 3339 writes it, in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -3,6 +3,9 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md. Its JSON form is here, the protobuf form in
 `cloudevents_protobuf`. The package `cloudevents` gives an event that lacks its id or version one, takes times that
 RFC 3339 does not, and has neither batches nor the protobuf form.
+
+Webhooks send the JSON form. Batches, and all that reads events, are for transports of the log, such as NATS JetStream,
+and for receivers, which tests play.
 """
 
 import base64
@@ -18,6 +21,7 @@ import orjson
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from services.kernel.clock import format_time
 from services.kernel.events import Event
 
 JSON = "application/cloudevents+json"
@@ -157,11 +161,6 @@ def decode_json_batch(text: bytes) -> list[CloudEvent]:
 def is_json(content_type: str | None) -> bool:
     """Whether data of this content type is JSON; without one it is."""
     return content_type is None or bool(_JSON_TYPE.fullmatch(content_type))
-
-
-def format_time(moment: datetime) -> str:
-    """As RFC 3339 says, in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

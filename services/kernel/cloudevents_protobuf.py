@@ -1,4 +1,4 @@
-"""The protobuf form of CloudEvents 1.0.
+"""The protobuf form of CloudEvents 1.0, for transports of the log, such as NATS JetStream.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/protobuf-format.md. No installed package brings its
 messages, so they are described here, field by field as in cloudevents.proto, and made at import.

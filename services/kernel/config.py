@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(16, ge=1, le=500, description="Database connections of one process")
     threads: int = Field(24, ge=1, le=500, description="Calls at work at once in one process")
     max_queue_seconds: float = Field(1.0, gt=0, description="A call that waited longer for a thread is refused")
-    drain_seconds: float = Field(10.0, ge=0, description="How long running calls may finish at a stop")
+    drain_seconds: float = Field(10.0, ge=0, description="How long running calls and jobs may finish at a stop")
     peers: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="Where the domains of other processes listen: domain=host:port, comma-separated"
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, bindparam, func, select
 
 from services.kernel import tables
 from services.kernel.db import Session, compiled
@@ -11,26 +11,15 @@ from services.kernel.db import Session, compiled
 _waiting = tables.outbox
 _log = tables.event_log
 _cursors = tables.cursors
-_next = _log.alias("next")
 
 _WAITING = compiled(select(func.count().label("events"), func.min(_waiting.c.time).label("since")))
-_HEAD = (
-    select(_log.c.position)
-    .where(
-        _log.c.log_time
-        >= func.coalesce(select(func.max(tables.event_days.c.begin_time)).scalar_subquery(), func.to_timestamp(0))
-    )
-    .order_by(_log.c.position.desc())
-    .limit(1)
-    .scalar_subquery()
-)
 _SUBSCRIBERS = compiled(
     select(
         _cursors.c.subscriber,
-        func.greatest(func.coalesce(_HEAD, 0) - _cursors.c.position, 0).label("positions"),
-        select(_next.c.log_time)
-        .where(_next.c.position > _cursors.c.position)
-        .order_by(_next.c.position)
+        func.greatest(bindparam("head", type_=BigInteger) - _cursors.c.position, 0).label("positions"),
+        select(_log.c.log_time)
+        .where(_log.c.position > _cursors.c.position)
+        .order_by(_log.c.position)
         .limit(1)
         .scalar_subquery()
         .label("since"),
@@ -64,13 +53,13 @@ def waiting(session: Session, now: datetime) -> Waiting:
     return session.first(_WAITING, make) or Waiting(0, 0.0)
 
 
-def subscribers(session: Session, now: datetime) -> list[SubscriberLag]:
-    """What each subscriber has before it, by name."""
+def subscribers(session: Session, head: int, now: datetime) -> list[SubscriberLag]:
+    """What each subscriber has before it, by name, up to the log's head."""
 
     def make(subscriber: str, positions: int, since: datetime | None) -> SubscriberLag:
         return SubscriberLag(subscriber, positions, _age(since, now))
 
-    return session.all(_SUBSCRIBERS, make)
+    return session.all(_SUBSCRIBERS, make, head=head)
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -199,7 +199,6 @@ class LogTail:
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
         self._position: int | None = None
-        self._following = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plinth-log-tail", daemon=True)
 
@@ -228,10 +227,6 @@ class LogTail:
         self._stopping.set()
         self._thread.join()
 
-    def healthy(self) -> bool:
-        """Whether it follows: events come as they are appended."""
-        return self._following
-
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
@@ -245,8 +240,6 @@ class LogTail:
             except Exception:  # noqa: BLE001  # whatever it was, all subscribers and streams of the process hang on it
                 _log.exception("tail.failed", retry_seconds=self._RETRY_SECONDS)
                 self._stopping.wait(self._RETRY_SECONDS)
-            finally:
-                self._following = False
 
     def _follow(self) -> None:
         """Until it is told to stop. Raises what the source raises."""
@@ -254,7 +247,6 @@ class LogTail:
             self._position = self._source.head()
         while not self._stopping.is_set():
             self._catch_up()
-            self._following = True
             looked = time.monotonic()
             while not self._stopping.is_set() and time.monotonic() - looked < self._LOOK_SECONDS:
                 if self._source.wait(self._position, self._SLICE_SECONDS):

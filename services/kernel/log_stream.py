@@ -6,7 +6,7 @@ A cursor is a position of the log in text. It stands for all streams alike, so a
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -20,6 +20,9 @@ from services.kernel.sse import HEARTBEAT
 _PAGE = 500
 _MAX_WAITING = 1_000
 _CURSOR = re.compile(r"0|[1-9][0-9]{0,17}")
+
+# Whether a stream tells of an event. Asked on the loop about each of the workspace's events: it must be quick.
+Wanted = Callable[[Event], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,17 @@ def position_of(cursor: str) -> int:
 class _Reader:
     """What has come for one stream and was not taken yet. Touched on the loop alone."""
 
-    __slots__ = ("_types", "_waiting", "arrived", "lost")
+    __slots__ = ("_waiting", "_wanted", "arrived", "lost")
 
-    def __init__(self, types: frozenset[str]) -> None:
-        self._types = types
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
         self._waiting: list[Event] = []
         # Some that came are not kept here: the log has them.
         self.lost = False
         self.arrived = asyncio.Event()
 
-    def wants(self, event: Event) -> bool:
-        return not self._types or event.type in self._types
-
     def hear(self, event: Event) -> None:
-        if self.lost or not self.wants(event):
+        if self.lost or not self._wanted(event):
             return
         if len(self._waiting) >= _MAX_WAITING:
             # A client that takes them slowly gets them from the log, when it comes to them.
@@ -93,39 +93,37 @@ class LogStreams:
         for reader in self._all_readers():
             reader.arrived.set()
 
-    async def follow(
-        self, workspace_id: UUID, cursor: str = "", types: frozenset[str] = frozenset()
-    ) -> AsyncGenerator[Step, None]:
-        """The workspace's events of these types (none: all) after the cursor; an empty cursor: from now on.
+    async def follow(self, workspace_id: UUID, cursor: str, wanted: Wanted) -> AsyncGenerator[Step, None]:
+        """The workspace's events that are wanted after the cursor; an empty cursor: from now on.
 
         The first step comes at once and may hold no event: so a client learns early that it is connected, and where it
-        is. Later a step without events is a heartbeat. Raises CursorInvalid, CursorExpired, DependencyUnavailable and
-        ShuttingDown; whatever it was, the cursor of the last step leads on.
+        is. Later a step without events is a heartbeat, whatever passes by meanwhile that is not wanted. Raises
+        CursorInvalid, CursorExpired, DependencyUnavailable and ShuttingDown; whatever it was, the cursor of the last
+        step leads on.
         """
         after = position_of(cursor) if cursor else None
-        reader = _Reader(types)
+        reader = _Reader(wanted)
         self._readers.setdefault(workspace_id, set()).add(reader)
         try:
             position = await self._beginning(after)
-            behind, silent = after is not None, True
+            behind, beat = after is not None, self._loop.time()
             while not self._ending:
                 if behind or reader.lost:
                     reader.lost = False
-                    # Of all types: a page that looked for a rare one through a long past would take too long.
+                    # With what is not wanted: a page that looked for a rare type in a long past would take too long.
                     page = await asyncio.to_thread(self._source.read, position, _PAGE, workspace_id=workspace_id)
                     behind = len(page) == _PAGE
                     position = page[-1].position if page else position
-                    events = [event for event in page if reader.wants(event)]
+                    events = [event for event in page if wanted(event)]
                 else:
                     events = [event for event in reader.take() if event.position > position]
-                    position = events[-1].position if events else position
-                if events or (silent and not behind):
-                    silent = False
-                    yield Step(events, str(position))
-                elif not behind and not reader.lost and not await self._arrival(reader):
-                    # All that the tail has told up to here was told to this reader, and was not for it.
+                    # All that the tail has told up to here was told to this reader: what it did not keep is not wanted.
                     position = max(position, self._position)
-                    yield Step((), str(position))
+                if events or self._loop.time() >= beat:
+                    yield Step(events, str(position))
+                    beat = self._loop.time() + self._heartbeat
+                elif not behind and not reader.lost:
+                    await self._arrival(reader, beat)
             raise ShuttingDown
         finally:
             self._forget(workspace_id, reader)
@@ -142,13 +140,12 @@ class LogStreams:
             raise CursorInvalid
         return after
 
-    async def _arrival(self, reader: _Reader) -> bool:
-        """Wait for an event; False when none came for the length of a heartbeat."""
+    async def _arrival(self, reader: _Reader, beat: float) -> None:
+        """Wait for an event, until the next heartbeat is due."""
         # Not `wait_for`, which loses a cancellation that meets its own end (python/cpython#86296).
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._heartbeat):
+            async with asyncio.timeout_at(beat):
                 await reader.arrived.wait()
-        return reader.arrived.is_set()
 
     def _hear(self, events: Sequence[Event]) -> None:
         # The tail calls on its own thread; readers belong to the loop. A loop that has closed hears no more.

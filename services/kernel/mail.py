@@ -262,6 +262,8 @@ class MailSender:
                 self.send_due()
             except PlinthError as error:
                 _log.warning("mail.paused", reason=error.reason)
+            except Exception:  # noqa: BLE001  # whatever it was, all mails of the process hang on this thread
+                _log.exception("mail.failed")
             self._mailbox.waiting.wait(_POLL_SECONDS)
 
 

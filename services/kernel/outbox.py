@@ -44,12 +44,12 @@ _ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event and its audit row, until the commit. The fields are the columns of both."""
+    """An event and its audit row, until the commit. The fields are the columns of both; `client` is an address."""
 
     id: UUID
     workspace_id: UUID | None
     type: str
-    event_source: str
+    source: str
     subject: str
     time: datetime
     data_schema: str
@@ -59,16 +59,15 @@ class Emitted:
     actor_type: str
     user_id: UUID | None
     detail: Jsonb
-    source: str
+    client: str
     user_agent: str
     request_id: str
     trace_id: str
 
 
 _FIELDS = tuple(field.name for field in fields(Emitted))
-# Where the two tables name a field of Emitted otherwise.
-_OUTBOX_FIELDS = {"source": "event_source"}
-_AUDIT_FIELDS = {"action": "type", "resource": "subject"}
+# Where the audit's table names a field of Emitted otherwise.
+_AUDIT_FIELDS = {"action": "type", "resource": "subject", "source": "client"}
 
 
 @cache
@@ -86,7 +85,7 @@ def emitted(subject: str, event: Message, *, workspace_id: UUID | None, caller: 
         id=new_id(),
         workspace_id=workspace_id,
         type=kind,
-        event_source=f"//plinth/{kind.split('.')[1]}",
+        source=f"//plinth/{kind.split('.')[1]}",
         subject=subject,
         time=now,
         data_schema=event.DESCRIPTOR.full_name,
@@ -96,7 +95,7 @@ def emitted(subject: str, event: Message, *, workspace_id: UUID | None, caller: 
         actor_type=_actor_type(caller),
         user_id=caller.user_id,
         detail=Jsonb(MessageToDict(event)),
-        source=caller.source,
+        client=caller.source,
         user_agent=caller.user_agent,
         request_id=caller.request_id,
         trace_id=caller.trace_id,
@@ -126,7 +125,7 @@ def _flush(count: int) -> Statement:
     # A condition on the locks, though it always holds: PostgreSQL weighs it before it draws the first sequence.
     outbox_columns = [c.name for c in tables.outbox.columns if c.name != "sequence"]
     append = insert(tables.outbox).from_select(
-        outbox_columns, select(*(rows.c[_OUTBOX_FIELDS.get(n, n)] for n in outbox_columns)).where(locked >= 0)
+        outbox_columns, select(*(rows.c[n] for n in outbox_columns)).where(locked >= 0)
     )
     audit_columns = [c.name for c in tables.audit.columns]
     note = insert(tables.audit).from_select(
@@ -140,7 +139,7 @@ def _flush(count: int) -> Statement:
 def _columns() -> dict[str, Column[object]]:
     """The columns that the fields of Emitted go to, by the fields' names."""
     audit = {_AUDIT_FIELDS.get(c.name, c.name): c for c in tables.audit.columns}
-    outbox = {_OUTBOX_FIELDS.get(c.name, c.name): c for c in tables.outbox.columns if c.name != "sequence"}
+    outbox = {c.name: c for c in tables.outbox.columns if c.name != "sequence"}
     return audit | outbox
 
 

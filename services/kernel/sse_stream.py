@@ -26,12 +26,11 @@ def resume_from(metadata: Iterable[tuple[str, str | bytes]], cursor: str) -> str
 
 
 async def frames(
-    steps: AsyncGenerator[Step, None], show: Callable[[Event], str | None], name: Callable[[Event], str] = lambda _: ""
+    steps: AsyncGenerator[Step, None], show: Callable[[Event], str], name: Callable[[Event], str] = lambda _: ""
 ) -> AsyncIterator[bytes]:
     """The steps of `LogStreams.follow` as bytes of the stream; a comment is the heartbeat.
 
-    `show` writes an event's data, or passes over it with None; `name` says which name the page hears it under. Raises
-    what the steps raise.
+    `show` writes an event's data; `name` says which name the page hears it under. Raises what the steps raise.
     """
     connected = False
     async with aclosing(steps):
@@ -40,14 +39,10 @@ async def frames(
             if not connected:
                 told += [sse.retry(RETRY), sse.frame("{}", id=_before(step), event=CONNECTED)]
                 connected = True
-            for event in step.events:
-                data = show(event)
-                if data is not None:
-                    told.append(sse.frame(data, id=str(event.position), event=name(event)))
+            told += [sse.frame(show(event), id=str(event.position), event=name(event)) for event in step.events]
             if not step.events:
                 told += [sse.comment(), sse.cursor(step.cursor)]
-            if told:
-                yield b"".join(told)
+            yield b"".join(told)
 
 
 def _before(step: Step) -> str:

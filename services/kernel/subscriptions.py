@@ -5,13 +5,13 @@ moves only from where this consumer left it. Effects outside of the database bel
 enqueues.
 """
 
-import random
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby, islice
 from typing import Any, Generic, TypeVar
 
@@ -23,10 +23,12 @@ from services.kernel.caller import Caller, reset_caller, set_caller
 from services.kernel.clock import Clock
 from services.kernel.cursors import CursorMoved
 from services.kernel.db import Database, Scope, Session
-from services.kernel.errors import DependencyUnavailable, Overloaded, PlinthError, ShuttingDown
+from services.kernel.errors import ConcurrentUpdate, DependencyUnavailable, Overloaded, PlinthError, ShuttingDown
 from services.kernel.event_log import EventSource, LogTail
 from services.kernel.events import Event
 from services.kernel.inbox import Inbox
+from services.kernel.jobs import Backoff
+from services.kernel.jobs.run import said
 from services.kernel.unit_of_work import UnitOfWork, Units
 
 R = TypeVar("R")
@@ -43,10 +45,9 @@ _SAVE_SECONDS = 1.0
 _READ_AT_ONCE = 1000
 _EVENTS_A_COMMIT = 100
 _ATTEMPTS = 5
-_FIRST_DELAY_SECONDS = 0.1
-_MAX_DELAY_SECONDS = 10.0
+_BACKOFF = Backoff(timedelta(seconds=0.5))
 # Of the database's state, not of the event's: waited out, however long it takes.
-TRANSIENT = (CursorMoved, DependencyUnavailable, Overloaded, ShuttingDown)
+TRANSIENT = (ConcurrentUpdate, CursorMoved, DependencyUnavailable, Overloaded, ShuttingDown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ class _Consumer:
             except TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
-                failure = f"{type(error).__name__}: {error}"
+                failure = said(error)
                 # What it says may be somebody's data: that is for those who may see the parked event.
                 kind = type(error).__name__
                 self._log.warning("subscription.failed", position=event.position, attempt=attempt + 1, error=kind)
@@ -262,8 +263,7 @@ class _Consumer:
         self._cursor = last.position
 
     def _pause(self, attempt: int) -> None:
-        delay = min(_FIRST_DELAY_SECONDS * 4**attempt, _MAX_DELAY_SECONDS) * random.uniform(0.5, 1)  # noqa: S311  # jitter
-        if self._stopping.wait(delay) or not self.leads.is_set():
+        if self._stopping.wait(_BACKOFF.delay(attempt).total_seconds()) or not self.leads.is_set():
             raise ShuttingDown
 
     def _system(self) -> AbstractContextManager[Session]:

@@ -70,6 +70,8 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def _describe_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if event.pop("exc_info", False):
+        event["error"] = sys.exc_info()[1]
     error = event.get("error")
     if isinstance(error, BaseException):
         event["error"] = describe(error)

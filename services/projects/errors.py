@@ -130,7 +130,7 @@ class AssigneeNotMember(FailedPrecondition):
 
 
 class ApprovalClosed(FailedPrecondition):
-    """The approval was approved, rejected or superseded; `state` says which."""
+    """The approval was approved or rejected, was superseded, or expired; `state` says which."""
 
     reason = "APPROVAL_CLOSED"
 

@@ -1,10 +1,10 @@
 """What projects does about events, its own and those of others, and its jobs."""
 
-from datetime import UTC
 from uuid import UUID
 
 from plinth.projects.v1 import events_pb2
 from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
+from services.kernel.clock import format_time
 from services.kernel.events import Event
 from services.kernel.jobs import Attempt, JobHandler, NewJob, RetryableError
 from services.kernel.outbox import event_type
@@ -61,7 +61,7 @@ def job_handlers(services: ProjectsServices) -> list[JobHandler]:
         approval = services.approvals.expire(*approval_in(attempt.subject))
         if approval is not None and approval.pending:
             # The clock of this worker is behind that of the process which the move was asked of.
-            raise RetryableError(f"it can be decided until {approval.expire_time.astimezone(UTC).isoformat()}")
+            raise RetryableError(f"it can be decided until {format_time(approval.expire_time)}")
 
     return [JobHandler(EXPIRE_APPROVAL, QUEUE, expire)]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,9 +31,8 @@ class ActivityWatcher(activity_service_pb2_grpc.ActivityServiceServicer):
         async with aclosing(self._follow(workspace_id, project_id, request.cursor)) as steps:
             async for step in steps:
                 for event in step.events:
-                    activity = convert.shown(event, project_id)
-                    if activity is not None:
-                        yield convert.watch_response(activity.cursor, activity)
+                    activity = convert.shown(event)
+                    yield convert.watch_response(activity.cursor, activity)
                 if not step.events:
                     yield convert.watch_response(step.cursor)
 
@@ -40,13 +40,14 @@ class ActivityWatcher(activity_service_pb2_grpc.ActivityServiceServicer):
         workspace_id, project_id = convert.parent_in(request.parent)
         cursor = sse_stream.resume_from(context.invocation_metadata() or (), request.cursor)
         steps = self._follow(workspace_id, project_id, cursor)
-        async for data in sse_stream.frames(steps, lambda event: convert.shown_as_json(event, project_id)):
+        async for data in sse_stream.frames(steps, convert.shown_as_json):
             yield HttpBody(content_type=sse.CONTENT_TYPE, data=data)
 
     async def _follow(self, workspace_id: UUID, project_id: UUID | None, cursor: str) -> AsyncGenerator[Step, None]:
-        """The steps of the log with the events of projects. Raises ResourceNotFound, and what the log raises."""
+        """The steps of the log with what was done there. Raises ResourceNotFound, and what the log raises."""
         if project_id is not None:
             await asyncio.to_thread(self._service.require_there, workspace_id, project_id)
-        async with aclosing(self._log.follow(workspace_id, cursor, convert.EVENT_TYPES)) as steps:
+        wanted = partial(convert.is_activity, project_id=project_id)
+        async with aclosing(self._log.follow(workspace_id, cursor, wanted)) as steps:
             async for step in steps:
                 yield step

@@ -7,9 +7,9 @@ import orjson
 
 from plinth.events.v1 import delivery_pb2
 from plinth.events.v1 import webhook_service_pb2 as webhooks
+from services.events.model.attempts import Exchange, Failure
 from services.events.model.names import DELIVERY
 from services.events.repository import EventsRepositories
-from services.events.webhooks.model.attempts import Exchange, Failure
 from services.kernel.caller import Caller
 from services.kernel.unit_of_work import Units
 from services.runtime import Runtime

@@ -45,7 +45,7 @@ class Listener:
             self.fail_at = ""
             raise RuntimeError("for once")
         if name == self.poison:
-            raise ValueError("for ever")
+            raise ValueError("for ever\nwith somebody's data")
         self.heard.append(name)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plinth.tenancy.v1 import events_pb2
 from services.kernel import cloudevents_protobuf as protobuf
+from services.kernel.clock import format_time
 from services.kernel.cloudevents import (
     AttributeValue,
     CloudEvent,
@@ -22,7 +23,6 @@ from services.kernel.cloudevents import (
     encode_json,
     encode_json_batch,
     event_of,
-    format_time,
     json_form,
     parse_time,
     protobuf_form,

@@ -77,7 +77,7 @@ class Watching:
         self.streams = streams
 
     def follow(self, cursor: str = "", types: Sequence[str] = (), workspace: UUID = OURS) -> "Stream":
-        return Stream(self.streams.follow(workspace, cursor, frozenset(types)))
+        return Stream(self.streams.follow(workspace, cursor, lambda event: not types or event.type in types))
 
     async def told(self) -> None:
         """Until the streams have been told of all that is in the log."""
@@ -185,7 +185,7 @@ class TestBeginning:
             log = Log()
             streams = LogStreams(log, LogTail(log))
             with pytest.raises(DependencyUnavailable):
-                await anext(streams.follow(OURS))
+                await anext(streams.follow(OURS, "", lambda _: True))
 
         asyncio.run(run())
 
@@ -281,7 +281,7 @@ class TestWhatIsTold:
 
         watching(test)
 
-    def test_types_that_were_not_asked_for_are_left_out_in_past_and_present(self) -> None:
+    def test_what_is_not_wanted_is_left_out_in_past_and_present(self) -> None:
         async def test(here: Watching) -> None:
             here.log.append(type="thing.begun")
             here.log.append(type="thing.done")
@@ -293,10 +293,26 @@ class TestWhatIsTold:
 
         watching(test)
 
-    def test_a_past_without_anything_for_it_takes_the_cursor_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_long_past_without_anything_for_it_says_at_once_and_at_heartbeats_how_far_it_is(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async def test(here: Watching) -> None:
             async with here.follow("0", ["thing.undone"]) as stream:
-                assert await stream.next() == Step([], "7")
+                assert [await stream.next() for _ in range(3)] == [Step([], cursor) for cursor in ("3", "6", "7")]
+
+        with small(monkeypatch, page=3, waiting=100):
+            watching(test, heartbeat=timedelta(0), head=7)
+
+    def test_between_heartbeats_nothing_is_said_of_what_is_not_wanted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def test(here: Watching) -> None:
+            async with here.follow("0", ["thing.undone"]) as stream:
+                assert await stream.next() == Step([], "3")
+                wanted = asyncio.create_task(stream.next())
+                for _ in range(5):
+                    here.log.append()
+                    await here.told()
+                here.log.append(type="thing.undone")
+                assert [event.position for event in (await wanted).events] == [13]
 
         with small(monkeypatch, page=3, waiting=100):
             watching(test, head=7)

@@ -1,5 +1,6 @@
 """An event that a subscriber cannot handle is kept as a dead job, and handled when somebody requeues it."""
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ from plinth.tenancy.v1 import workspace_pb2, workspace_service_pb2
 from services.kernel.db import Session
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.events import Event
-from services.kernel.jobs import Worker
+from services.kernel.jobs import Backoff, Worker
 from services.kernel.parking import Parking, parked_handlers
 from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Runner, Subscription
@@ -29,7 +30,7 @@ def _session(session: Session) -> Session:
 def test_it_is_seen_mended_and_requeued(
     runtime: Runtime, people: People, sequencer: Sequencer, owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.kernel.subscriptions._FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr("services.kernel.subscriptions._BACKOFF", Backoff(most=timedelta()))
     owner = people.new("owner")
     workspace = people.workspace_of(owner)
     database, broken, handled = runtime.database, [True], list[Event]()

@@ -218,7 +218,7 @@ class TestLag:
         with database.transaction(Scope("plinth_kernel")) as session:
             lags = {
                 lag.name: (lag.positions, lag.seconds)
-                for lag in event_lag.subscribers(session, row["log_time"] + timedelta(seconds=7))
+                for lag in event_lag.subscribers(session, head + 3, row["log_time"] + timedelta(seconds=7))
             }
         owner.execute("delete from kernel.cursors where subscriber = any(%s)", [[behind, there, expired]])
         assert lags[behind] == (2, 7.0)

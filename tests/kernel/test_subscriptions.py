@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,11 @@ from services.kernel import cursors, election, subscriptions
 from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import SystemClock
 from services.kernel.db import Database, Session
+from services.kernel.errors import ConcurrentUpdate
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.events import Event
 from services.kernel.ids import new_id
+from services.kernel.jobs import Backoff
 from services.kernel.mail import Mail
 from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Park, Runner, Subscription
@@ -43,7 +46,7 @@ def tail(source: PostgresEventLog) -> Iterator[LogTail]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the long pauses between attempts and elections: nothing here is about how long they are."""
-    monkeypatch.setattr(subscriptions, "_FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(subscriptions, "_BACKOFF", Backoff(most=timedelta()))
     monkeypatch.setattr(subscriptions, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(subscriptions, "_ELECT_SECONDS", 0.1)
 
@@ -293,7 +296,7 @@ class TestPoison:
             rig.mail(uow, event)
             if name_of(event).endswith("poison"):
                 attempts.append(name_of(event))
-                raise ZeroDivisionError("by zero")
+                raise ZeroDivisionError("by zero\nDETAIL: a row")
 
         running(rig.runner(handle))
         rig.emit("before", "poison", "after")
@@ -314,6 +317,19 @@ class TestPoison:
         running(rig.runner(handle))
         rig.emit("x")
         until(lambda: rig.effects() == ["x"], "its effect")
+        assert rig.parked.events == []
+
+    def test_what_lost_a_race_for_a_row_is_tried_for_as_long_as_it_takes(self, rig: Rig, running: Start) -> None:
+        races = [ConcurrentUpdate] * 10
+
+        def handle(uow: UnitOfWork[Session], event: Event) -> None:
+            rig.mail(uow, event)
+            if name_of(event).startswith(rig.mark) and races:
+                raise races.pop()
+
+        running(rig.runner(handle))
+        rig.emit("one", "two")
+        until(lambda: rig.effects() == ["one", "two"], "the effects, in order")
         assert rig.parked.events == []
 
     def test_what_cannot_be_parked_either_is_not_lost(self, rig: Rig, running: Start) -> None:

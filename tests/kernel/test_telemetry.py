@@ -73,9 +73,10 @@ class TestLogging:
                 session.run(insert, id=one, s="the secret subject")
         except Exception as error:
             structlog.get_logger("plinth").error("failed", error=error)
+            structlog.get_logger("plinth").exception("failed")
             logging.getLogger("library").exception("failed")
-        ours, theirs = log.lines
-        for line in (ours, theirs):
+        assert len(log.lines) == 3
+        for line in log.lines:
             assert line["error"]["type"] == "psycopg.errors.UniqueViolation"
             assert "duplicate key" in line["error"]["message"]
             assert any("test_telemetry.py" in frame for frame in line["error"]["frames"])

@@ -237,7 +237,7 @@ class TestCost:
 
     def test_rows_come_as_they_went(self, session: Session, board: Board) -> None:
         board.project()
-        part = rows.Activities(session)
+        part = rows.ActivityRepository(session)
         page = Page(3, (10,), ())
         found = part.list_page(board.workspace_id, None, rows.FIELDS.query(""), page)
         assert [one.position for one in found] == [9, 8, 7, 6]

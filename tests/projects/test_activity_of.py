@@ -7,9 +7,10 @@ import pytest
 from google.protobuf.message import Message
 
 from plinth.projects.v1 import activity_pb2, approval_pb2, events_pb2
+from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.kernel.events import Event
 from services.kernel.outbox import event_type
-from services.projects.convert.activity import EVENT_TYPES, activity_of, activity_to_proto, shown, shown_as_json
+from services.projects.convert.activity import EVENT_TYPES, activity_of, activity_to_proto, is_activity, shown_as_json
 from services.projects.model.changes import FieldChange
 
 WORKSPACE, PROJECT = UUID(int=1), UUID(int=2)
@@ -158,14 +159,18 @@ class TestShown:
     def test_a_stream_of_one_project_passes_over_the_others(self) -> None:
         message, subject, *_ = EVENTS[5]
         event = event_of(message, subject)
-        assert shown(event, None) == shown(event, PROJECT) is not None
-        assert shown(event, UUID(int=99)) is None
-        assert shown_as_json(event, UUID(int=99)) is None
+        assert is_activity(event, None)
+        assert is_activity(event, PROJECT)
+        assert not is_activity(event, UUID(int=99))
+
+    def test_a_stream_passes_over_what_other_domains_did(self) -> None:
+        renamed = tenancy_pb2.WorkspaceUpdated(workspace=f"workspaces/{WORKSPACE}")
+        assert not is_activity(event_of(renamed, renamed.workspace), None)
+        assert not is_activity(event_of(renamed, renamed.workspace), PROJECT)
 
     def test_json_is_one_line_as_rest_shows_it(self) -> None:
         message, subject, *_ = EVENTS[5]
-        text = shown_as_json(event_of(message, subject), None)
-        assert text is not None
+        text = shown_as_json(event_of(message, subject))
         assert "\n" not in text
         assert '"oldValue": "todo"' in text
 

@@ -1,7 +1,8 @@
 """Activity as a stream: from a cursor to the present without a gap, to gRPC and to browsers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -59,7 +60,7 @@ def tail(source: PostgresEventLog) -> Iterator[LogTail]:
     """What follows its head."""
     following = LogTail(source)
     following.start()
-    until(following.healthy, "a first look")
+    until(lambda: following.position is not None, "a first look")
     yield following
     following.stop()
 
@@ -70,9 +71,11 @@ def watch(
 ) -> Callable[[Callable[[ActivityWatcher, LogStreams], Awaitable[T]]], T]:
     """Runs a test on a loop of its own, with the streams of this workspace."""
 
-    def run(story: Callable[[ActivityWatcher, LogStreams], Awaitable[T]]) -> T:
+    def run(
+        story: Callable[[ActivityWatcher, LogStreams], Awaitable[T]], heartbeat: timedelta = timedelta(milliseconds=50)
+    ) -> T:
         async def told() -> T:
-            streams = LogStreams(source, tail, heartbeat=timedelta(milliseconds=50))
+            streams = LogStreams(source, tail, heartbeat)
             try:
                 async with asyncio.timeout(SECONDS):
                     return await story(ActivityWatcher(services.activity, streams), streams)
@@ -295,5 +298,58 @@ class TestWatchActivitySse:
                     break
             assert any("retry" in frame for frame in seen)
             assert [frame["event"] for frame in seen if "event" in frame] == ["connected"]
+
+        watch(story)
+
+
+async def over_grpc(watcher: ActivityWatcher, parent: str, cursor: str) -> AsyncGenerator[int, None]:
+    """Where the messages say that the stream is; none of them tells of anything."""
+    async for message in watcher.WatchActivity(pb.WatchActivityRequest(parent=parent, cursor=cursor), Context()):
+        assert not message.HasField("activity")
+        yield int(message.cursor)
+
+
+async def over_sse(watcher: ActivityWatcher, parent: str, cursor: str) -> AsyncGenerator[int, None]:
+    """The same, of the last id that a browser keeps of each piece."""
+    request = pb.WatchActivitySseRequest(parent=parent, cursor=cursor)
+    async for body in watcher.WatchActivitySse(request, Context()):
+        frames = fields(body.data)
+        assert all(frame.get("event") == "connected" for frame in frames if "data" in frame)
+        yield int([frame["id"] for frame in frames if "id" in frame][-1])
+
+
+@pytest.mark.parametrize("places", [over_grpc, over_sse])
+class TestWhileOtherProjectsAreBusy:
+    def test_a_stream_says_at_once_how_far_it_is(self, board: Board, watch: Any, places: Any) -> None:
+        project, other = board.project(), board.project()
+        start = board.event("project.created").position
+        board.task(other)
+        last = board.event("task.created").position
+
+        async def story(watcher: ActivityWatcher, streams: LogStreams) -> None:
+            async with aclosing(places(watcher, project.name, str(start))) as stream:
+                assert await anext(stream) >= last
+
+        watch(story, heartbeat=timedelta(days=1))
+
+    def test_its_heartbeats_go_on_and_take_the_cursor_along(self, board: Board, watch: Any, places: Any) -> None:
+        project, other = board.project(), board.project()
+        done = threading.Event()
+
+        def work() -> None:
+            while not done.is_set():
+                board.task(other)
+
+        async def story(watcher: ActivityWatcher, streams: LogStreams) -> None:
+            async with aclosing(places(watcher, project.name, "")) as stream:
+                beats = [await anext(stream)]
+                working = asyncio.create_task(asyncio.to_thread(work))
+                try:
+                    while beats[-1] < beats[0] + 20:
+                        beats.append(await anext(stream))
+                finally:
+                    done.set()
+                    await working
+            assert beats == sorted(beats)
 
         watch(story)

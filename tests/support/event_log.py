@@ -29,10 +29,12 @@ class Wire:
         self._database = database
         self.reachable = True
         self.pids: list[int] = []
+        self.refused = 0
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection of one's own, as `Database.connect`."""
         if not self.reachable:
+            self.refused += 1
             raise psycopg.OperationalError("cut")
         connection = self._database.connect()
         self.pids.append(connection.info.backend_pid)
@@ -90,7 +92,7 @@ def tailing(source: EventSource) -> Iterator[LogTail]:
     tail = LogTail(source)
     tail.start()
     try:
-        until(tail.healthy, "a tail that follows")
+        until(lambda: tail.position is not None, "a tail that follows")
         yield tail
     finally:
         tail.stop()

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from services.events.model.attempts import Exchange
 from services.events.model.names import DELIVERY
-from services.events.webhooks.model.attempts import Exchange
 
 ENDPOINT_DISABLED = "The endpoint was disabled."
 JOB_CANCELLED = "Its job was cancelled."
@@ -93,7 +93,7 @@ class Delivery:
         """Pending until then."""
         return replace(self, state=DeliveryState.PENDING, next_attempt_time=at, end_time=None)
 
-    def parked(self) -> Self:
+    def waiting(self) -> Self:
         """Waiting until its endpoint is well again."""
         return replace(self, state=DeliveryState.WAITING, next_attempt_time=None, reserved_time=None)
 
@@ -115,7 +115,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """An attempt of a delivery; the first has the number 1."""
 
     delivery_id: UUID

@@ -7,8 +7,8 @@ from typing import Self
 from uuid import UUID
 
 from services.events.errors import WebhookEndpointDisabled
+from services.events.model.health import Health
 from services.events.model.names import ENDPOINT
-from services.events.webhooks.model.health import Health
 
 MAX_ENDPOINTS = 50
 # Former secrets that still sign; each costs a signature a delivery, and headers have an end.
@@ -27,7 +27,7 @@ class SignatureScheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """Where the events of a workspace are sent. `types` as in EventFilter; none: every event.
+    """Where the events of a workspace are sent. `types` as filters read them.
 
     `health` is how it does; `next_send_time` what its rate limit keeps. Deliveries change them without a new version.
     """

@@ -25,9 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.events.model.deliveries import Attempt, Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.attempts import Exchange, Failure
+from services.events.model.deliveries import Delivery, DeliveryAttempt, DeliveryState, DeliveryTrigger
 from services.events.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
-from services.events.webhooks.model.attempts import Exchange, Failure
 from services.kernel.db import Session, Statement, compiled
 
 _LAST = UUID(int=2**128 - 1)
@@ -283,7 +283,7 @@ class DeliveryRepository:
             error=exchange.error,
         )
 
-    def attempts(self, delivery: Delivery) -> list[Attempt]:
+    def attempts(self, delivery: Delivery) -> list[DeliveryAttempt]:
         """The last 32 attempts of a delivery, oldest first."""
         newest_first = self._session.all(
             _ATTEMPTS,
@@ -294,7 +294,9 @@ class DeliveryRepository:
         )
         return newest_first[::-1]
 
-    def last_attempts(self, workspace_id: UUID, endpoint_id: UUID, deliveries: Sequence[Delivery]) -> list[Attempt]:
+    def last_attempts(
+        self, workspace_id: UUID, endpoint_id: UUID, deliveries: Sequence[Delivery]
+    ) -> list[DeliveryAttempt]:
         """The last attempt of each delivery that has one."""
         ids = [delivery.delivery_id for delivery in deliveries]
         return self._session.all(_LAST_ATTEMPTS, _attempt, workspace=workspace_id, endpoint=endpoint_id, deliveries=ids)
@@ -329,7 +331,7 @@ def _attempt(
     response_body: bytes,
     failure: str,
     error: str,
-) -> Attempt:
+) -> DeliveryAttempt:
     exchange = Exchange(
         time=time,
         latency=latency_ms * _MILLISECOND,
@@ -341,4 +343,4 @@ def _attempt(
         failure=Failure(failure) if failure else None,
         error=error,
     )
-    return Attempt(delivery_id, number, exchange)
+    return DeliveryAttempt(delivery_id, number, exchange)

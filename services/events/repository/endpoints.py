@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from services.events.model.endpoints import SignatureScheme, WebhookEndpoint
+from services.events.model.health import DisableReason, Health, HealthState
 from services.events.tables import webhook_endpoints
-from services.events.webhooks.model.health import DisableReason, Health, HealthState
 from services.kernel.db import Session, compiled
 
 _FIRST = UUID(int=0)

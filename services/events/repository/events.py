@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, bindparam, func, select
 
-from services.events.model.events import EventFilter, like_patterns
+from services.events.model.filters import EventFilter, like_patterns
 from services.events.model.replays import Replay
 from services.kernel.db import Session, Statement, compiled
 from services.kernel.events import Event

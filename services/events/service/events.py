@@ -7,7 +7,7 @@ from plinth.events.v1 import events_pb2
 from services.events.errors import SubscriberUnknown
 from services.events.model.deliveries import DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
-from services.events.model.events import EventFilter
+from services.events.model.filters import EventFilter
 from services.events.model.names import ENDPOINT, EVENT
 from services.events.service.replays import Replays
 from services.events.service.units import EventsUnitOfWork, EventsUnits

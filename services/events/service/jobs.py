@@ -87,14 +87,14 @@ class JobService:
                 raise ResourceNotFound(job_name(owner_id, job_id))
         job_ids = [job_id for _, job_id in named]
         with self._units() as uow:
-            count = uow.repo.jobs.requeue_dead(
+            count, more = uow.repo.jobs.requeue_dead(
                 workspace_id, self._clock.now(), job_ids=job_ids or None, since=since, count=_REQUEUED_AT_ONCE
             )
             if count:
                 event = events_pb2.JobsRequeued(count=count, since=timestamp(since))
                 uow.emit(WORKSPACE.format(workspace=workspace_id), event)
             uow.commit()
-        return count, count == _REQUEUED_AT_ONCE
+        return count, more
 
     def discard(self, workspace_id: UUID, job_id: UUID) -> Job:
         """A dead job, off the list. Raises ResourceNotFound or JobStateConflict."""

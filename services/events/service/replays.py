@@ -5,19 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from plinth.events.v1 import events_pb2
 from services.events.model.deliveries import DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
+from services.events.model.filters import matches
 from services.events.model.jobs import job_name
 from services.events.model.replays import Replay
 from services.events.service.units import EventsUnitOfWork, EventsUnits
+from services.events.webhooks import news
 from services.events.webhooks.deliveries import Deliveries
-from services.events.webhooks.model.filters import matches
 from services.kernel.clock import Clock
 from services.kernel.events import Event
 from services.kernel.ids import new_id
 from services.kernel.jobs import Attempt, Backoff, JobHandler, NewJob, PermanentError, RetryableError
-from services.kernel.outbox import event_type
+from services.kernel.jobs.run import said
 from services.kernel.parking import Parking
 from services.kernel.subscriptions import TRANSIENT, Subscription, on_behalf
 from services.kernel.unit_of_work import UnitOfWork
@@ -28,8 +28,6 @@ _BATCH = 200
 # How often an event that its subscriber cannot handle is tried, before it is parked and the others go on.
 _TRIES = 5
 _BACKOFF = Backoff(timedelta(milliseconds=100), timedelta(seconds=10))
-# A test is for the endpoint that it was made for, and for nobody else.
-_TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _TIMEOUT = timedelta(hours=6)
 # As long as its row is kept: who began it may look what became of it.
@@ -121,7 +119,7 @@ class Replays:
         endpoint = uow.repo.endpoints.lock(replay.workspace_id, endpoint_id)
         if endpoint is None or endpoint.health.disabled:
             raise PermanentError("The webhook endpoint is disabled.")
-        wanted = [event for event in events if event.type != _TESTED and matches(endpoint.types, event.type)]
+        wanted = [event for event in events if event.type != news.TESTED and matches(endpoint.types, event.type)]
         return self._deliveries.redeliver(
             uow, endpoint, wanted, trigger=replay.trigger, missed_only=replay.trigger is DeliveryTrigger.RECOVERY
         )
@@ -136,6 +134,8 @@ class Replays:
             raise RetryableError(f"This worker does not run {replay.subscriber}.")
         [subscription] = found
         wanted = [event for event in events if not subscription.types or event.type in subscription.types]
+        if not wanted:
+            return 0
         try:
             _commit(subscription, replay.workspace_id, wanted, subscription.handle)
         except TRANSIENT:
@@ -148,14 +148,16 @@ class Replays:
         self, attempt: Attempt, subscription: Subscription[Any], workspace_id: UUID, event: Event
     ) -> bool:
         """Let the subscriber handle one event, or park it after so many failures; whether it did."""
-        for number in range(1, _TRIES + 1):
+        failure = ""
+        for number in range(_TRIES):
+            if number:
+                attempt.wait(_BACKOFF.delay(number).total_seconds())
             try:
                 _commit(subscription, workspace_id, [event], subscription.handle)
             except TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
-                failure = f"{type(error).__name__}: {error}"
-                attempt.wait(_BACKOFF.delay(number).total_seconds())
+                failure = said(error)
             else:
                 return True
         _commit(subscription, workspace_id, [event], lambda uow, event: self._park(uow, subscription, event, failure))

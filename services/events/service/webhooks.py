@@ -10,7 +10,7 @@ from services.events.errors import (
     WebhookSecretLimitReached,
     WebhookUrlRefused,
 )
-from services.events.model.deliveries import Attempt, Delivery, DeliveryState, DeliveryTrigger
+from services.events.model.deliveries import Delivery, DeliveryAttempt, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import (
     DEFAULT_OVERLAP,
     MAX_ENDPOINTS,
@@ -49,7 +49,7 @@ class DeliveryView:
     """A delivery with its attempts, oldest first."""
 
     delivery: Delivery
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[DeliveryAttempt, ...]
 
 
 class WebhookService:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.events.model import signing
+from services.events.model.attempts import Exchange
 from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import Secret, WebhookEndpoint
+from services.events.model.health import Health
+from services.events.model.turns import Conclusion, conclude, take_turn
 from services.events.repository import EventsRepositories
 from services.events.webhooks import jobs, news
 from services.events.webhooks.deliveries import Deliveries
-from services.events.webhooks.model import signing
-from services.events.webhooks.model.attempts import Exchange
-from services.events.webhooks.model.health import Health
 from services.events.webhooks.sender import Sender
-from services.events.webhooks.turns import Conclusion, conclude, take_turn
 from services.kernel.clock import Clock
 from services.kernel.cloudevents import JSON
 from services.kernel.jobs import Attempt, JobCancelled, PermanentError, RetryableError

@@ -16,16 +16,14 @@ from services.events.model.deliveries import (
 from services.events.model.endpoints import WebhookEndpoint
 from services.events.model.names import DELIVERY, ENDPOINT
 from services.events.repository import EventsRepositories
-from services.events.webhooks import jobs
+from services.events.webhooks import jobs, news
 from services.kernel.clock import Clock
 from services.kernel.cloudevents import encode_json, json_form
 from services.kernel.events import Event
 from services.kernel.ids import new_id
 from services.kernel.jobs import Job
-from services.kernel.outbox import event_type
 from services.kernel.unit_of_work import UnitOfWork
 
-_TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 # So many deliveries that waited are sent at once; a job sends the rest.
 _RELEASED_AT_ONCE = 500
 _OPEN = frozenset(state for state in DeliveryState if state.open)
@@ -73,7 +71,7 @@ class Deliveries:
         waiting = uow.repo.deliveries.lock_oldest_waiting(endpoint.workspace_id, endpoint.endpoint_id)
         if waiting is not None:
             return waiting
-        delivery = self._tested(uow, endpoint).parked()
+        delivery = self._tested(uow, endpoint).waiting()
         uow.repo.deliveries.save(delivery)
         return delivery
 
@@ -158,7 +156,7 @@ class Deliveries:
             position=0,
             id=new_id(),
             workspace_id=endpoint.workspace_id,
-            type=_TESTED,
+            type=news.TESTED,
             source="//plinth/events",
             subject=endpoint.name,
             time=now,

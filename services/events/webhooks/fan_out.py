@@ -2,20 +2,18 @@
 
 from weakref import WeakKeyDictionary
 
-from plinth.events.v1 import events_pb2
 from plinth.tenancy.v1 import events_pb2 as tenancy_events_pb2
 from services.events.model.endpoints import WebhookEndpoint
+from services.events.model.filters import matches
 from services.events.repository import EventsRepositories
+from services.events.webhooks import news
 from services.events.webhooks.deliveries import Deliveries
-from services.events.webhooks.model.filters import matches
 from services.kernel.events import Event
 from services.kernel.outbox import event_type
 from services.kernel.unit_of_work import UnitOfWork
 
 NAME = "events.webhooks"
 _PURGED = event_type(tenancy_events_pb2.WorkspacePurged.DESCRIPTOR)
-# The endpoint under test gets it anyway, and nobody else wants it.
-_TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 
 
 class FanOut:
@@ -28,7 +26,7 @@ class FanOut:
 
     def handle(self, uow: UnitOfWork[EventsRepositories], event: Event) -> None:
         """Deliver an event to whoever asked for it. What has no workspace is nobody's."""
-        if event.workspace_id is None or event.type == _TESTED:
+        if event.workspace_id is None or event.type == news.TESTED:
             return
         if event.type == _PURGED:
             uow.repo.endpoints.remove_all(event.workspace_id)

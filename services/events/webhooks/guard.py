@@ -126,7 +126,7 @@ class AddressGuard:
         self._resolve_seconds = resolve_seconds
 
     def check_url(self, url: str) -> None:
-        """Whether a URL can pass as it stands; nothing is resolved. Raises UrlRefused."""
+        """Let pass only a URL that webhooks may go to as it stands; nothing is resolved. Raises UrlRefused."""
         _, host, _ = self._parsed(url)
         literal = _literal(host)
         if literal is not None:

@@ -1,10 +1,13 @@
-"""What is told of an endpoint that is sent nothing any more, or something again."""
+"""What is told of endpoints: of one that is sent nothing any more, of one that is sent something again, of a test."""
 
 from plinth.events.v1 import events_pb2, webhook_endpoint_pb2
 from services.events.model.endpoints import WebhookEndpoint
-from services.events.webhooks.model.health import DisableReason, Health
+from services.events.model.health import DisableReason, Health
+from services.kernel.outbox import event_type
 from services.kernel.wire import timestamp
 
+# A test is for the endpoint that it was made for: neither fan-out nor a replay sends it to another.
+TESTED = event_type(events_pb2.WebhookEndpointTested.DESCRIPTOR)
 _Endpoint = webhook_endpoint_pb2.WebhookEndpoint
 DISABLE_REASONS = {
     None: _Endpoint.DISABLE_REASON_UNSPECIFIED,

@@ -5,8 +5,8 @@ from uuid import UUID
 from plinth.identity.v1 import user_pb2, user_service_pb2, user_service_pb2_grpc
 from plinth.tenancy.v1 import access_service_pb2, access_service_pb2_grpc
 from services.events.model.endpoints import WebhookEndpoint
+from services.events.model.health import DisableReason
 from services.events.repository import EventsRepositories
-from services.events.webhooks.model.health import DisableReason
 from services.kernel.jobs import Attempt, PermanentError
 from services.kernel.mail import Mail
 from services.kernel.names import USER, WORKSPACE

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.events.model.endpoints import Secret, SignatureScheme, WebhookEndpoint, secret_context
-from services.events.webhooks.model.signing import new_private_key, new_secret, public_key
+from services.events.model.signing import new_private_key, new_secret, public_key
 from services.kernel.ids import new_id
 from services.kernel.secrets import Keyring
 

@@ -14,9 +14,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from services.events.model.attempts import BODY_KEPT, Exchange, Failure, failure_of
+from services.events.model.signing import SIGNATURE
 from services.events.webhooks.guard import AddressGuard, Target, UrlRefused
-from services.events.webhooks.model.attempts import BODY_KEPT, Exchange, Failure, failure_of
-from services.events.webhooks.model.signing import SIGNATURE
 from services.kernel.clock import Clock
 
 TIMEOUT = timedelta(seconds=20)

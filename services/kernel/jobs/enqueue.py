@@ -121,7 +121,7 @@ def bury(
     return job_id
 
 
-def holder(session: Session, lane: UUID, kind: str, unique_key: str | None) -> UUID | None:
+def _holder(session: Session, lane: UUID, kind: str, unique_key: str | None) -> UUID | None:
     """The live job that holds the key."""
     return session.first(_HOLDER, _only, lane=lane, kind=kind, unique_key=unique_key)
 
@@ -133,7 +133,7 @@ def _add_unique(
     for _ in range(_TRIES):
         if session.run(_ADD_UNIQUE, **columns, unique_key=job.unique_key) == 1:
             return job_id
-        found = holder(session, lane_of(job.workspace_id or workspace_id), job.kind, job.unique_key)
+        found = _holder(session, lane_of(job.workspace_id or workspace_id), job.kind, job.unique_key)
         if found is not None:
             return found
     raise ConcurrentUpdate

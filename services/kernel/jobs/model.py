@@ -1,12 +1,8 @@
-"""What a job is, and what may become of it: a state machine without I/O.
-
-The statements of `repository`, `gate` and `claims` do to rows what the functions here do to values; a model-checking
-test holds the two together. Moments are aware and in UTC.
-"""
+"""What a job is, and where it may stand: values without I/O. Moments are aware and in UTC."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -77,7 +73,7 @@ class DeadReason(StrEnum):
 class NewJob:
     """Work to be done once the enqueuer's transaction commits.
 
-    `kind` names the handler, and begins with the domain that it belongs to, e.g. `events.deliver_webhook`.
+    `kind` names the handler, and begins with the domain that it belongs to, e.g. `events.deliver`.
     `workspace_id` is the session's unless a user's or a system session states one; `subject` names the resource that
     it is about. `priority` is -2 to 2, the higher the sooner, whoever's job it is. `run_at` delays it. While a job with
     the same `unique_key` of this kind and workspace lives, a second is not added; a user's session, which sees no keys
@@ -189,86 +185,3 @@ def first_fence(now: datetime) -> int:
     its fence with the next one.
     """
     return int(now.timestamp() * 1_000_000)
-
-
-def claim(job: Job, *, lease_time: datetime, now: datetime) -> Job:
-    """A worker takes a ready job."""
-    return replace(
-        job,
-        state=JobState.RUNNING,
-        attempt=job.attempt + 1,
-        fence=max(job.fence + 1, first_fence(now)),
-        lease_time=lease_time,
-        start_time=now,
-    )
-
-
-def holds(job: Job, fence: int) -> bool:
-    """Whether an attempt still has its lease: it runs, and nobody has claimed it since."""
-    return job.state is JobState.RUNNING and job.fence == fence
-
-
-def settle(job: Job, settlement: Settlement, *, now: datetime) -> Job | None:
-    """The job after an attempt, unchanged where the fence is old; None where it is done and not kept."""
-    if not holds(job, settlement.lease.fence):
-        return job
-    state = settlement.state
-    if job.cancel_requested and state is not JobState.SUCCEEDED:
-        state = JobState.CANCELLED
-    if state is JobState.SUCCEEDED and settlement.keep_until is None:
-        return None
-    ended = not state.live
-    return replace(
-        job,
-        state=state,
-        attempt=job.attempt if settlement.counted else job.attempt - 1,
-        lease_time=None,
-        run_time=settlement.run_time or job.run_time,
-        dead_reason=settlement.reason if state is JobState.DEAD else "",
-        last_error=settlement.error or job.last_error,
-        end_time=now if ended else None,
-    )
-
-
-def expire(job: Job, *, now: datetime) -> Job:
-    """What becomes of a running job whose lease has run out: another attempt, if it has one left."""
-    if job.state is not JobState.RUNNING or job.lease_time is None or job.lease_time > now:
-        return job
-    exhausted = job.attempt >= job.max_attempts
-    settlement = Settlement(
-        lease=Lease(job.lane, job.id, job.fence),
-        state=JobState.DEAD if exhausted else JobState.ARRIVED,
-        run_time=now,
-        reason=DeadReason.LEASE_EXPIRED if exhausted else "",
-        error=LEASE_EXPIRED,
-    )
-    return settle(job, settlement, now=now) or job
-
-
-def cancel(job: Job, *, now: datetime) -> Job:
-    """Queued, it ends; running, its worker is asked to stop; ended, nothing changes."""
-    if job.state.queued:
-        return replace(job, state=JobState.CANCELLED, end_time=now)
-    if job.state is JobState.RUNNING:
-        return replace(job, cancel_requested=True)
-    return job
-
-
-def requeue(job: Job, *, now: datetime) -> Job:
-    """Put a dead or cancelled job back, with all its attempts before it; another stays as it is."""
-    if job.state not in (JobState.DEAD, JobState.CANCELLED):
-        return job
-    return replace(
-        job,
-        state=JobState.ARRIVED,
-        attempt=0,
-        cancel_requested=False,
-        dead_reason="",
-        run_time=now,
-        end_time=None,
-    )
-
-
-def discard(job: Job, *, now: datetime) -> Job:
-    """Take a dead job off the list; another stays as it is."""
-    return replace(job, state=JobState.DISCARDED, end_time=now) if job.state is JobState.DEAD else job

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,14 +17,14 @@ GIVEN_BACK = "given_back"
 
 
 class Report(Collector):
-    """Written by the worker's own thread alone, and read by the scrape."""
+    """Written by the worker's settler, and read by the scrape. `in_hand` counts the jobs that the worker holds."""
 
-    def __init__(self, writer: LineWriter | None) -> None:
+    def __init__(self, writer: LineWriter | None, in_hand: Callable[[], int]) -> None:
         self._writer = writer
+        self._in_hand = in_hand
         self._lock = threading.Lock()
         self._attempts: Counter[tuple[str, str, str]] = Counter()
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self.under_way = 0
 
     def ended(self, attempts: Sequence[tuple[Ran, JobState | None]]) -> None:
         """Attempts ended, and their jobs are in these states now; None where the fence was old."""
@@ -52,7 +52,7 @@ class Report(Collector):
                 seconds.add_metric(seconds_key, total)
         yield attempts
         yield seconds
-        yield GaugeMetricFamily("plinth_job_in_hand", "Jobs that this worker holds.", value=self.under_way)
+        yield GaugeMetricFamily("plinth_job_in_hand", "Jobs that this worker holds.", value=self._in_hand())
 
 
 def _outcome(ran: Ran, state: JobState | None) -> str:

@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, Statement, compiled
 from services.kernel.errors import ConcurrentUpdate
-from services.kernel.jobs.enqueue import holder
 from services.kernel.jobs.model import KEPT, Job, JobState, lane_of
 from services.kernel.jobs.tables import jobs
 
@@ -81,27 +80,25 @@ _REQUEUE = compiled(
         expire_time=None,
     )
 )
-# Of the dead that share a key only the newest comes back, and none whose key a live job holds.
+# None whose key a live job holds; of the dead that share a key only the newest comes back, and so the newest are read
+# first: a limit then parts no key from its newest.
 _REQUEUEABLE = compiled(
     text("""
-select id, queue from (
-    select id, queue, unique_key,
-        row_number() over (partition by kind, coalesce(unique_key, cast(id as text)) order by id desc) as place
-    from (
-        select id, queue, kind, unique_key from jobs.jobs dead
-        where lane = :lane and state = 'dead'
-          and (cast(:ids as uuid[]) is null or id = any(cast(:ids as uuid[])))
-          and (cast(:since as timestamptz) is null or end_time >= cast(:since as timestamptz))
-          and not exists (
-              select from jobs.jobs live
-              where live.lane = dead.lane and live.kind = dead.kind
-                and live.unique_key = dead.unique_key
-                and live.state in ('arrived', 'scheduled', 'waiting', 'ready', 'running')
-          )
-        order by id limit :count for update skip locked
-    ) locked
-) numbered
-where place = 1
+select id, queue,
+    row_number() over (partition by kind, coalesce(unique_key, cast(id as text)) order by id desc) = 1 as newest
+from (
+    select id, queue, kind, unique_key from jobs.jobs dead
+    where lane = :lane and state = 'dead'
+      and (cast(:ids as uuid[]) is null or id = any(cast(:ids as uuid[])))
+      and (cast(:since as timestamptz) is null or end_time >= cast(:since as timestamptz))
+      and not exists (
+          select from jobs.jobs live
+          where live.lane = dead.lane and live.kind = dead.kind
+            and live.unique_key = dead.unique_key
+            and live.state in ('arrived', 'scheduled', 'waiting', 'ready', 'running')
+      )
+    order by id desc limit :count for update skip locked
+) locked
 """)
 )
 _SWEEP = compiled(
@@ -152,6 +149,7 @@ class QueueCounts:
 class _Requeueable:
     id: UUID
     queue: str
+    newest: bool = True
 
 
 class JobRepository:
@@ -198,14 +196,10 @@ class JobRepository:
             self._session.run(_NOTIFY, channel=CANCEL_CHANNEL, word=str(job_id))
         return self.get(workspace_id, job_id)
 
-    def key_taken(self, job: Job) -> bool:
-        """Whether a live job holds the unique key of this one, which is not live."""
-        return holder(self._session, job.lane, job.kind, job.unique_key) is not None
-
     def requeue(self, job: Job, now: datetime) -> None:
-        """Put a dead or cancelled job back that is locked and whose key is free, with all its attempts before it.
+        """Put a dead or cancelled job back that is locked, with all its attempts before it.
 
-        Raises psycopg's UniqueViolation where the key was taken meanwhile.
+        Raises psycopg's UniqueViolation where a live job holds its unique key.
         """
         self._back(job.lane, [_Requeueable(job.id, job.queue)], now)
 
@@ -217,11 +211,11 @@ class JobRepository:
         job_ids: Sequence[UUID] | None = None,
         since: datetime | None = None,
         count: int = 10_000,
-    ) -> int:
-        """Put dead jobs back: those named, those that died since, or both; how many.
+    ) -> tuple[int, bool]:
+        """Put dead jobs back: those named, those that died since, or both; how many, and whether there may be more.
 
-        One whose key is taken stays, and of several with the same key all but the newest. Raises ConcurrentUpdate where
-        a key was taken meanwhile.
+        One whose key is taken stays, and of several with the same key all but the newest. No more than `count` are
+        looked at, from the newest on. Raises ConcurrentUpdate where a key was taken meanwhile.
         """
         found = self._session.all(
             _REQUEUEABLE,
@@ -231,11 +225,12 @@ class JobRepository:
             since=since,
             count=count,
         )
+        returning = [one for one in found if one.newest]
         try:
-            self._back(lane_of(workspace_id), found, now)
+            self._back(lane_of(workspace_id), returning, now)
         except UniqueViolation:
             raise ConcurrentUpdate from None
-        return len(found)
+        return len(returning), len(found) == count
 
     def discard(self, workspace_id: UUID | None, job_id: UUID, now: datetime) -> None:
         """Take a job off the list that is locked and dead."""

@@ -75,14 +75,14 @@ def settled(
         case JobCancelled():
             return Settlement(lease, JobState.CANCELLED)
         case PermanentError():
-            return Settlement(lease, JobState.DEAD, reason=DeadReason.PERMANENT, error=_said(error))
+            return Settlement(lease, JobState.DEAD, reason=DeadReason.PERMANENT, error=said(error))
     if attempt.last:
-        return Settlement(lease, JobState.DEAD, reason=DeadReason.ATTEMPTS_EXHAUSTED, error=_said(error))
+        return Settlement(lease, JobState.DEAD, reason=DeadReason.ATTEMPTS_EXHAUSTED, error=said(error))
     delay = error.retry_after if isinstance(error, RetryableError | PlinthError) else None
     if delay is None:
         backoff = handler.backoff if handler is not None else DEFAULT_BACKOFF
         delay = backoff.delay(attempt.number, draw)
-    return Settlement(lease, JobState.ARRIVED, run_time=now + delay, error=_said(error))
+    return Settlement(lease, JobState.ARRIVED, run_time=now + delay, error=said(error))
 
 
 def _in_context(
@@ -126,7 +126,8 @@ def _in_context(
     return error, trace_id
 
 
-def _said(error: BaseException) -> str:
-    """As `describe` logs it: further lines of a database error's message quote rows."""
-    described = describe(error)
-    return f"{type(error).__name__}: {described['message']}"[:_LONGEST_ERROR]
+def said(error: BaseException) -> str:
+    """An error as it is stored: of bounded length, and without the further lines, which quote rows (see `describe`)."""
+    text = f"{type(error).__name__}: {describe(error)['message']}"[:_LONGEST_ERROR]
+    # A text of PostgreSQL holds neither surrogates nor NUL.
+    return text.encode(errors="replace").decode().replace("\0", "?")

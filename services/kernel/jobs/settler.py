@@ -63,10 +63,6 @@ class Settler:
         self._hands.ended.set()
         self._thread.join(timeout)
 
-    def healthy(self) -> bool:
-        """Whether the thread lives."""
-        return self._thread.is_alive()
-
     def behind(self) -> int:
         """How many attempts have ended that are not settled."""
         return len(self._unsettled) + self._hands.unsettled()

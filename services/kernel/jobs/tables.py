@@ -62,11 +62,3 @@ schedules = Table(
     Column("schedule", Text, nullable=False),
     Column("next_time", _TIME, nullable=False),
 )
-
-sleepers = Table(
-    "sleepers",
-    metadata,
-    Column("queue", Text, primary_key=True),
-    Column("until", _TIME, primary_key=True),
-    Column("worker", Text, primary_key=True),
-)

@@ -33,6 +33,7 @@ from services.kernel.jobs.settler import CAREFUL_SECONDS, RETRY_SECONDS, Settler
 from services.kernel.telemetry import LineWriter
 
 _LEASE = timedelta(seconds=30)
+_DRAIN = timedelta(seconds=10)
 # Jobs are claimed ahead of the threads only as far as the threads have just been this fast.
 _AHEAD_SECONDS = 0.1
 _PASS_SECONDS = 0.02
@@ -57,7 +58,7 @@ class Worker:
     """Runs the jobs of its handlers' queues; as many workers as one likes may share them.
 
     `threads` handlers run at once; `batch` jobs are claimed at most in one round. A job whose worker is not heard of
-    for `lease` is another's.
+    for `lease` is another's. What runs at a stop may go on for `drain`, and is then given back.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Worker:
         threads: int = 8,
         batch: int = 200,
         lease: timedelta = _LEASE,
+        drain: timedelta = _DRAIN,
         writer: LineWriter | None = None,
         provider: TracerProvider | None = None,
     ) -> None:
@@ -83,15 +85,15 @@ class Worker:
             if queues is None or name in queues
         }
         self._limited = {queue.name for queue in self._queues.values() if queue.limits != Limits()}
-        self._threads, self._batch, self._lease = threads, batch, lease
+        self._threads, self._batch, self._lease, self._drain_seconds = threads, batch, lease, drain.total_seconds()
         self._name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         tracer = provider.get_tracer("plinth") if provider is not None else None
         self._wake = threading.Event()
         self._changed = threading.Condition()
         self._hands = Hands(threads, self._handlers, self._clock, tracer, self._wake)
         self._settler = Settler(database, self._clock, self._hands, self._settled)
-        self.report = Report(writer)
         self._in_hand: set[Attempt] = set()
+        self.report = Report(writer, lambda: len(self._in_hand))
         self._claimed = 0
         self._ahead = 0
         self._pace: deque[tuple[float, int]] = deque()
@@ -121,17 +123,13 @@ class Worker:
         self._listener.start()
         self._pump.start()
 
-    def stop(self, drain_seconds: float = 10.0) -> None:
-        """Claim no more, let run what runs for so long, give back the rest, and end."""
-        self._drain_until = time.monotonic() + drain_seconds
+    def stop(self) -> None:
+        """Claim no more, let run what runs for as long as it may, give back the rest, and end."""
+        self._drain_until = time.monotonic() + self._drain_seconds
         self._draining.set()
         self._wake.set()
-        self._pump.join(drain_seconds + self._lease.total_seconds())
+        self._pump.join(self._drain_seconds + self._lease.total_seconds())
         self._listener.join(2 * _LISTEN_SECONDS)
-
-    def healthy(self) -> bool:
-        """Whether its threads turn."""
-        return self._pump.is_alive() and self._settler.healthy()
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -203,7 +201,6 @@ class Worker:
         for attempt in claimed.attempts:
             self._in_hand.add(attempt)
             self._hands.give(attempt)
-        self.report.under_way = len(self._in_hand)
 
     def _claim(self, session: Session, queue: Queue, began: float) -> _Claimed:
         now, count, careful = self._clock.now(), min(self._batch, self._room()), began < self._careful_until

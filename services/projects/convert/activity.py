@@ -151,16 +151,19 @@ def activity_to_proto(activity: Activity) -> activity_pb2.Activity:
     )
 
 
-def shown(event: Event, project_id: UUID | None) -> activity_pb2.Activity | None:
-    """What an event tells a stream; nothing where the stream follows another project."""
-    told = _told(event)
-    return told.message if project_id in (None, told.project_id) else None
+def is_activity(event: Event, project_id: UUID | None) -> bool:
+    """Whether the event tells of something that was done in the project; without one, anywhere in its workspace."""
+    return event.type in EVENT_TYPES and (project_id is None or _told(event).project_id == project_id)
 
 
-def shown_as_json(event: Event, project_id: UUID | None) -> str | None:
+def shown(event: Event) -> activity_pb2.Activity:
+    """What an event of EVENT_TYPES tells a stream."""
+    return _told(event).message
+
+
+def shown_as_json(event: Event) -> str:
     """The same as one line of JSON, as REST shows it."""
-    told = _told(event)
-    return told.json if project_id in (None, told.project_id) else None
+    return _told(event).json
 
 
 def watch_response(cursor: str, activity: activity_pb2.Activity | None = None) -> pb.WatchActivityResponse:
@@ -180,7 +183,7 @@ class _Told:
         return MessageToJson(self.message, indent=None)
 
 
-# A thousand streams tell of the same event within a moment.
-@lru_cache(maxsize=256)
+# A thousand streams tell of the same event within a moment, and a page of the past is looked through before it is told.
+@lru_cache(maxsize=1_000)
 def _told(event: Event) -> _Told:
     return _Told(activity_of(event))

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from services.kernel.clock import format_time
 from services.kernel.names import USER
 
 _SHOWN = 200
@@ -38,7 +39,7 @@ def in_words(value: object) -> str:
         case bool():
             return str(value).lower()
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return format_time(value)
         case UUID():
             return USER.format(user=value)
         case str():

@@ -46,7 +46,7 @@ def _page(part: Part, *, of_project: bool) -> Statement:
     return compiled(part.narrow(statement).limit(bindparam("count")))
 
 
-class Activities:
+class ActivityRepository:
     """What was done in the session's workspace."""
 
     def __init__(self, session: Session) -> None:

@@ -57,7 +57,7 @@ def _page(part: Part) -> Statement:
     return compiled(part.narrow(select(*_COLUMNS).where(_in_workspace)).limit(bindparam("count")))
 
 
-class Approvals:
+class ApprovalRepository:
     """The session's workspace's approvals. Of one move of one target, one at most is pending."""
 
     def __init__(self, session: Session) -> None:

@@ -105,7 +105,7 @@ def following(table: Table, name: ResourceName, *ids: ColumnElement[UUID]) -> Fo
     )
 
 
-class Items:
+class ItemRepository:
     """The session's workspace's projects, or its tasks, as they follow workflows."""
 
     def __init__(self, session: Session, following: Following) -> None:

@@ -16,15 +16,21 @@ from services.projects.errors import ProjectNameTaken
 from services.projects.model.names import PROJECT
 from services.projects.model.projects import Project
 from services.projects.model.workflows import Category
-from services.projects.repository.items import WRITTEN, Items, adding, columns_of, fields_of, following, written
+from services.projects.repository.items import (
+    WRITTEN,
+    ItemRepository,
+    adding,
+    columns_of,
+    fields_of,
+    following,
+    written,
+)
 from services.projects.repository.workflows import LOCK_CLASS, bucket_of
 from services.projects.tables import approvals, projects, workflows
 
 _t = projects.c
 
-FIELDS = Fields(
-    *fields_of(projects), Field("delete_time", _t.delete_time, TIMESTAMP), id=_t.project_id, default_order=""
-)
+FIELDS = Fields(*fields_of(projects), Field("delete_time", _t.delete_time, TIMESTAMP), id=_t.project_id)
 
 _in_workspace = _t.workspace_id == bindparam("workspace")
 _by_id = and_(_in_workspace, _t.project_id == bindparam("project"))
@@ -46,7 +52,7 @@ _waits = exists().where(
 )
 # The transaction that wrote the row: `touch` changes it, and nothing that clients see.
 _writer: ColumnElement[str] = literal_column("projects.projects.xmin::text", Text())
-# All that a transition has to know, in one round trip; the shared lock is that of `Workflows.share`.
+# All that a transition has to know, in one round trip; the shared lock is that of `WorkflowRepository.share`.
 _AIM = compiled(
     select(
         projects,
@@ -102,7 +108,7 @@ def _page(part: Part, *, with_deleted: bool) -> Statement:
     return compiled(part.narrow(statement).limit(bindparam("count")))
 
 
-class Projects(Items):
+class ProjectRepository(ItemRepository):
     """The session's workspace's projects. Display names are unique among the living, whatever their case."""
 
     def __init__(self, session: Session) -> None:

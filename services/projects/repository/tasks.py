@@ -13,7 +13,15 @@ from services.kernel.paging import Page
 from services.projects.model.names import TASK
 from services.projects.model.tasks import Task
 from services.projects.model.workflows import Category
-from services.projects.repository.items import WRITTEN, Items, adding, columns_of, fields_of, following, written
+from services.projects.repository.items import (
+    WRITTEN,
+    ItemRepository,
+    adding,
+    columns_of,
+    fields_of,
+    following,
+    written,
+)
 from services.projects.tables import tasks, workflows
 
 _t = tasks.c
@@ -56,7 +64,7 @@ def _page(part: Part) -> Statement:
     return compiled(part.narrow(select(tasks).where(_in_project)).limit(bindparam("count")))
 
 
-class Tasks(Items):
+class TaskRepository(ItemRepository):
     """The session's workspace's tasks.
 
     Whoever adds one or changes a position holds the lock of the project, so that no two tasks come to one place.

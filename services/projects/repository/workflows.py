@@ -124,7 +124,7 @@ def bucket_of(workspace_id: UUID) -> int:
     return zlib.crc32(workspace_id.bytes) % _BUCKETS
 
 
-class Workflows:
+class WorkflowRepository:
     """The session's workspace's workflows. Display names are unique in a workspace, whatever their case."""
 
     def __init__(self, session: Session) -> None:

@@ -14,7 +14,7 @@ _FORGET = [
 ]
 
 
-class Workspaces:
+class WorkspaceRepository:
     """Workspaces, which are tenancy's: here are only their rows of every table."""
 
     def __init__(self, session: Session) -> None:

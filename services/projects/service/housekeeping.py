@@ -3,9 +3,10 @@
 from uuid import UUID
 
 from plinth.projects.v1 import events_pb2
+from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
 from services.projects.model.names import PROJECT
-from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, acting_itself
+from services.projects.service.units import SERVICE, ProjectsUnitOfWork, ProjectsUnits
 
 _BATCH = 20
 
@@ -20,7 +21,7 @@ class Housekeeping:
     def purge(self) -> int:
         """Delete the projects that are due, with their tasks and approvals: how many."""
         count = 0
-        with acting_itself():
+        with acting_itself(SERVICE):
             while purged := self._purge_some():
                 count += purged
         return count

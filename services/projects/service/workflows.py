@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from plinth.projects.v1 import events_pb2
+from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
 from services.kernel.errors import PageTokenInvalid, ResourceNotFound
 from services.kernel.etags import check_etag
@@ -27,10 +28,10 @@ from services.projects.model.workflows import (
     WorkflowPatch,
     WorkflowVersion,
 )
-from services.projects.repository.items import Items
+from services.projects.repository.items import ItemRepository
 from services.projects.service import news
 from services.projects.service.moving import supersede
-from services.projects.service.units import ProjectsUnitOfWork, ProjectsUnits, acting_itself
+from services.projects.service.units import SERVICE, ProjectsUnitOfWork, ProjectsUnits
 
 _NEWEST = 2**31 - 1
 
@@ -175,7 +176,7 @@ def _default(uow: ProjectsUnitOfWork, workspace_id: UUID, subject: Subject, now:
     name, definition = default_display_name(subject), default_definition(subject)
     made = Workflow(workspace_id, new_id(), name, "", subject, True, definition, 1, 1, now, now)
     if uow.repo.workflows.add_default(made):
-        with acting_itself():
+        with acting_itself(SERVICE):
             uow.emit(made.name, news.workflow_created(made))
         return made, True
     # Somebody else was first, and has committed: the insert waited for it.
@@ -193,7 +194,7 @@ def _take_default(uow: ProjectsUnitOfWork, taker: Workflow, now: datetime) -> No
         uow.emit(after.name, news.workflow_updated(before, after))
 
 
-def _items(uow: ProjectsUnitOfWork, workflow: Workflow) -> Items:
+def _items(uow: ProjectsUnitOfWork, workflow: Workflow) -> ItemRepository:
     return uow.repo.projects if workflow.subject is Subject.PROJECT else uow.repo.tasks
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from plinth.tenancy.v1 import events_pb2
-from services.kernel.caller import Caller, reset_caller, set_caller
+from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
 from services.kernel.feed import GrantChanged
 from services.kernel.names import WORKSPACE
@@ -27,14 +27,11 @@ class Housekeeping:
         With a workspace go its members, roles and invites; what other domains have of it goes by their subscribers.
         Its audit log, which is the instance's, stays.
         """
-        acting = set_caller(Caller(service="tenancy"))
-        try:
+        with acting_itself("tenancy"):
             count = self._sweep_invites()
             while purged := self._purge_some():
                 count += purged
-            return count
-        finally:
-            reset_caller(acting)
+        return count
 
     def _sweep_invites(self) -> int:
         with self._units.system() as uow:

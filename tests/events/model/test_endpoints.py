@@ -14,7 +14,7 @@ from services.events.model.endpoints import (
     SignatureScheme,
     WebhookEndpoint,
 )
-from services.events.webhooks.model.health import Health, HealthState
+from services.events.model.health import Health, HealthState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -13,10 +13,10 @@ from psycopg.rows import dict_row
 from plinth.tenancy.v1 import events_pb2
 from services.events.model.deliveries import Delivery, DeliveryState
 from services.events.model.endpoints import EndpointSettings, SignatureScheme, WebhookEndpoint
+from services.events.model.health import Health
 from services.events.repository import EventsRepositories
 from services.events.service.jobs import JobService
 from services.events.webhooks.build import Webhooks
-from services.events.webhooks.model.health import Health
 from services.events.webhooks.secrets import Secrets
 from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock

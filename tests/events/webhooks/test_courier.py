@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from standardwebhooks import Webhook
 
+from services.events.model.attempts import Failure
 from services.events.model.deliveries import DeliveryState, DeliveryTrigger
+from services.events.model.schedule import DELAYS, MAX_ATTEMPTS
+from services.events.model.signing import signature
 from services.events.webhooks import jobs
-from services.events.webhooks.model.attempts import Failure
-from services.events.webhooks.model.schedule import DELAYS, MAX_ATTEMPTS
-from services.events.webhooks.model.signing import signature
 from services.kernel.cloudevents import decode_json, event_of
 from tests.events.webhooks.desk import Desk
 from tests.events.webhooks.receivers import Receiver, answering, dripping, flooding

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from services.events.model.deliveries import DeliveryState, DeliveryTrigger
+from services.events.model.health import DISABLED_AFTER, DisableReason, HealthState
 from services.events.webhooks import jobs
-from services.events.webhooks.model.health import DISABLED_AFTER, DisableReason, HealthState
 from services.kernel.db import Scope
 from services.kernel.mail import Mailbox
 from tests.events.webhooks.conftest import Directory

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from services.events.model.attempts import BODY_KEPT, Exchange, Failure
 from services.events.webhooks.guard import AddressGuard, resolve
-from services.events.webhooks.model.attempts import BODY_KEPT, Exchange, Failure
 from services.events.webhooks.sender import Sender
 from services.kernel.clock import SystemClock
 from tests.events.webhooks.receivers import (

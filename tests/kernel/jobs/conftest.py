@@ -144,7 +144,7 @@ def workers(database: Database) -> Iterator[Workers]:
     started: list[Worker] = []
 
     def make(*handlers: JobHandler, start: bool = True, **options: object) -> Worker:
-        worker = Worker(database, handlers, **options)  # type: ignore[arg-type]  # the test's own
+        worker = Worker(database, handlers, **{"drain": timedelta(), **options})  # type: ignore[arg-type]  # the test's own
         started.append(worker)
         if start:
             worker.start()
@@ -152,7 +152,7 @@ def workers(database: Database) -> Iterator[Workers]:
 
     yield make
     for worker in started:
-        worker.stop(0.0)
+        worker.stop()
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ class TestCut:
         self, live: Bench, workers: Workers, database: Database, owner: Owner
     ) -> None:
         done: list[str] = []
-        worker = workers(JobHandler("test.job", live.queue, lambda attempt: done.append(attempt.idempotency_key)))
+        workers(JobHandler("test.job", live.queue, lambda attempt: done.append(attempt.idempotency_key)))
         live.add(live.new())
         until(lambda: done, "the first job")
         owner.execute(
@@ -140,7 +140,6 @@ class TestCut:
 
         until(add, "a connection")
         until(lambda: len(done) == 2, "the second job")
-        assert worker.healthy()
 
     def test_who_falls_silent_with_a_queues_lock_loses_it(self, database: Database) -> None:
         show = text("select current_setting('idle_in_transaction_session_timeout') as setting")

@@ -134,7 +134,7 @@ class TestBury:
         assert (job.state, job.dead_reason, job.last_error) == (JobState.DEAD, "attempts_exhausted", "no luck")
         assert Hand(bench).claim() == []
         with bench.manage() as repository:
-            assert repository.requeue_dead(workspace, clock.now(), job_ids=[dead]) == 1
+            assert repository.requeue_dead(workspace, clock.now(), job_ids=[dead]) == (1, False)
         [row] = Hand(bench).claim()
         assert (row.payload, row.number) == (b"what failed", 1)
 

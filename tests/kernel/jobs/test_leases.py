@@ -29,6 +29,7 @@ class Ahead:
             JobHandler("test.slow", live.queue, self._run),
             threads=1,
             lease=RARE,
+            drain=timedelta(seconds=30),
         )
         # It claims ahead as far as it has just been fast.
         quick = live.add(*(live.new("test.quick") for _ in range(5)))
@@ -155,7 +156,7 @@ class TestExpiry:
 
 class TestDrain:
     def test_what_runs_may_end_and_the_rest_is_given_back_uncounted(self, live: Bench, ahead: Ahead) -> None:
-        stopping = threading.Thread(target=ahead.worker.stop, args=(30.0,))
+        stopping = threading.Thread(target=ahead.worker.stop)
         stopping.start()
         until(lambda: state_of(live, ahead.second) is JobState.ARRIVED, "the second's being given back")
         left = live.get(ahead.second)
@@ -177,7 +178,7 @@ class TestDrain:
         running = workers(JobHandler("test.job", live.queue, run), threads=1)
         [job] = live.add(live.new())
         assert began.wait(15)
-        running.stop(0.0)
+        running.stop()
         left = live.get(job)
         assert left is not None
         assert (left.state, left.attempt) == (JobState.ARRIVED, 0)

@@ -141,6 +141,11 @@ class TestWhatFollows:
         assert settlement is not None
         assert "ada" not in settlement.error
 
+    def test_what_no_text_of_the_database_can_hold_is_replaced(self) -> None:
+        settlement = settled(attempt(), HANDLER, RuntimeError("nul \0, surrogate \ud800"), NOW)
+        assert settlement is not None
+        assert settlement.error == "RuntimeError: nul ?, surrogate ?"
+
 
 class TestCheck:
     def test_all_is_well(self) -> None:

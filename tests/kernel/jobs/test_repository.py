@@ -120,15 +120,15 @@ class TestRequeue:
         since = clock.now()
         young = die(bench, workspace, 3)
         with bench.manage() as jobs:
-            assert jobs.requeue_dead(workspace, clock.now(), since=since) == 3
+            assert jobs.requeue_dead(workspace, clock.now(), since=since) == (3, False)
         assert {row.job_id for row in Hand(bench).claim()} == set(young)
         with bench.manage() as jobs:
-            assert jobs.requeue_dead(workspace, clock.now(), job_ids=[*old, *young]) == 2
+            assert jobs.requeue_dead(workspace, clock.now(), job_ids=[*old, *young]) == (2, False)
 
     def test_never_those_of_another_workspace(self, bench: Bench, workspace: UUID, clock: FrozenClock) -> None:
         die(bench, new_id())
         with bench.manage() as jobs:
-            assert jobs.requeue_dead(workspace, clock.now()) == 0
+            assert jobs.requeue_dead(workspace, clock.now()) == (0, False)
 
     def test_of_those_with_one_key_the_newest_and_none_while_one_lives(
         self, bench: Bench, workspace: UUID, clock: FrozenClock
@@ -136,16 +136,27 @@ class TestRequeue:
         [old] = die(bench, workspace, unique_key="k")
         [new] = die(bench, workspace, unique_key="k")
         with bench.manage() as jobs:
-            assert jobs.requeue_dead(workspace, clock.now()) == 1
+            assert jobs.requeue_dead(workspace, clock.now()) == (1, False)
         [row] = Hand(bench).claim()
         assert row.job_id == new
         with bench.manage() as jobs:
-            assert jobs.requeue_dead(workspace, clock.now()) == 0
+            assert jobs.requeue_dead(workspace, clock.now()) == (0, False)
             job = jobs.get(workspace, old)
             assert job is not None
-            assert jobs.key_taken(job)
         with pytest.raises(UniqueViolation), bench.manage() as jobs:
             jobs.requeue(job, clock.now())
+
+    def test_there_may_be_more_where_a_limit_was_used_up_by_jobs_of_one_key(
+        self, bench: Bench, workspace: UUID, clock: FrozenClock
+    ) -> None:
+        [other] = die(bench, workspace)
+        *_, newest = [die(bench, workspace, unique_key="k")[0] for _ in range(3)]
+        with bench.manage() as jobs:
+            assert jobs.requeue_dead(workspace, clock.now(), count=2) == (1, True)
+        assert [row.job_id for row in Hand(bench).claim(4)] == [newest]
+        with bench.manage() as jobs:
+            assert jobs.requeue_dead(workspace, clock.now(), count=2) == (1, False)
+        assert [row.job_id for row in Hand(bench).claim(4)] == [other]
 
     def test_many_give_way_to_one_whose_commit_takes_a_key_meanwhile(
         self, bench: Bench, workspace: UUID, clock: FrozenClock, database: Database, owner: Owner

@@ -262,6 +262,19 @@ class TestReport:
         assert (second["job"], second["workspace"], second["attempt"]) == (str(job), str(workspace), 2)
         assert first["error"]["message"] == "not yet"
 
+    def test_a_gauge_says_how_many_jobs_are_in_hand(self, live: Bench, workers: Workers) -> None:
+        go = threading.Event()
+
+        def hold(_: Attempt) -> None:
+            assert go.wait(30)
+
+        worker = workers(JobHandler("test.job", live.queue, hold))
+        [job] = live.add(live.new())
+        until(lambda: b"plinth_job_in_hand 1.0" in _metrics(worker.report), "the job in hand")
+        go.set()
+        until(lambda: live.get(job) is None, "the job's end")
+        until(lambda: b"plinth_job_in_hand 0.0" in _metrics(worker.report), "empty hands")
+
     def test_gauges_say_how_full_the_queues_are(self, live: Bench, database: Database) -> None:
         live.add(live.new(), live.new(run_at=live.clock.now() + timedelta(hours=1)))
         text = _metrics(QueueGauges(database, live.clock)).decode()

@@ -153,7 +153,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ASSIGNEE_NOT_MEMBER: _ErrorReason.ValueType  # 312
     """Only members of the workspace can be assigned. Example: {"assignee": "users/0199…"}"""
     ERROR_REASON_APPROVAL_CLOSED: _ErrorReason.ValueType  # 313
-    """The approval was approved, rejected or superseded. Example: {"state": "STATE_REJECTED"}"""
+    """The approval was approved or rejected, was superseded, or expired. Example: {"state": "STATE_REJECTED"}"""
     ERROR_REASON_APPROVAL_DECIDED: _ErrorReason.ValueType  # 314
     """The caller has decided otherwise before. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
     ERROR_REASON_SELF_APPROVAL: _ErrorReason.ValueType  # 315
@@ -311,7 +311,7 @@ ERROR_REASON_STATE_IN_USE: ErrorReason.ValueType  # 311
 ERROR_REASON_ASSIGNEE_NOT_MEMBER: ErrorReason.ValueType  # 312
 """Only members of the workspace can be assigned. Example: {"assignee": "users/0199…"}"""
 ERROR_REASON_APPROVAL_CLOSED: ErrorReason.ValueType  # 313
-"""The approval was approved, rejected or superseded. Example: {"state": "STATE_REJECTED"}"""
+"""The approval was approved or rejected, was superseded, or expired. Example: {"state": "STATE_REJECTED"}"""
 ERROR_REASON_APPROVAL_DECIDED: ErrorReason.ValueType  # 314
 """The caller has decided otherwise before. Example: {"approval": "workspaces/0199…/approvals/0199…"}"""
 ERROR_REASON_SELF_APPROVAL: ErrorReason.ValueType  # 315

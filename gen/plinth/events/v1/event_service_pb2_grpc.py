@@ -91,7 +91,7 @@ class EventServiceServicer:
         and then every 15 s of silence.
 
         Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED when the log no longer reaches back to the cursor;
-        DEPENDENCY_UNAVAILABLE when the log is cut: connect again with the last cursor.
+        DEPENDENCY_UNAVAILABLE when the log is cut, SHUTTING_DOWN when the process ends: connect again with the last cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +102,7 @@ class EventServiceServicer:
         The first is named `connected` and holds nothing but the cursor. A browser that reconnects sends `Last-Event-ID`, and
         misses nothing.
 
-        Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE.
+        Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,14 +50,14 @@ class EventServiceStub:
     and then every 15 s of silence.
 
     Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED when the log no longer reaches back to the cursor;
-    DEPENDENCY_UNAVAILABLE when the log is cut: connect again with the last cursor.
+    DEPENDENCY_UNAVAILABLE when the log is cut, SHUTTING_DOWN when the process ends: connect again with the last cursor.
     """
     WatchEventsSse: _grpc.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsSseRequest, _httpbody_pb2.HttpBody]
     """The same as server-sent events, for browsers: `id:` is the cursor, `event:` the type, `data:` one Event in protojson.
     The first is named `connected` and holds nothing but the cursor. A browser that reconnects sends `Last-Event-ID`, and
     misses nothing.
 
-    Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE.
+    Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     ReplayEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ReplayEventsRequest, _event_service_pb2.ReplayEventsResponse]
     """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
@@ -89,14 +89,14 @@ class EventServiceAsyncStub(EventServiceStub):
     and then every 15 s of silence.
 
     Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED when the log no longer reaches back to the cursor;
-    DEPENDENCY_UNAVAILABLE when the log is cut: connect again with the last cursor.
+    DEPENDENCY_UNAVAILABLE when the log is cut, SHUTTING_DOWN when the process ends: connect again with the last cursor.
     """
     WatchEventsSse: _aio.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsSseRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """The same as server-sent events, for browsers: `id:` is the cursor, `event:` the type, `data:` one Event in protojson.
     The first is named `connected` and holds nothing but the cursor. A browser that reconnects sends `Last-Event-ID`, and
     misses nothing.
 
-    Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE.
+    Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     ReplayEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ReplayEventsRequest, _event_service_pb2.ReplayEventsResponse]  # type: ignore[assignment]
     """Delivers the events of a time once more to one webhook endpoint or one subscriber inside Plinth. A durable job does
@@ -140,7 +140,7 @@ class EventServiceServicer:
         and then every 15 s of silence.
 
         Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED when the log no longer reaches back to the cursor;
-        DEPENDENCY_UNAVAILABLE when the log is cut: connect again with the last cursor.
+        DEPENDENCY_UNAVAILABLE when the log is cut, SHUTTING_DOWN when the process ends: connect again with the last cursor.
         """
 
     def WatchEventsSse(
@@ -152,7 +152,7 @@ class EventServiceServicer:
         The first is named `connected` and holds nothing but the cursor. A browser that reconnects sends `Last-Event-ID`, and
         misses nothing.
 
-        Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE.
+        Errors: FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
 
     def ReplayEvents(

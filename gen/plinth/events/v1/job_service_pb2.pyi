@@ -301,7 +301,7 @@ class RequeueJobsResponse(_message.Message):
     requeued_count: _builtins.int
     """How many jobs."""
     more: _builtins.bool
-    """There are more of them: call again."""
+    """There may be more of them: call again."""
     def __init__(
         self,
         *,

@@ -115,9 +115,10 @@ class JobServiceServicer:
 
     def RequeueJobs(self, request, context):
         """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
-        moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over.
+        moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over; of those that share a key
+        only the newest comes back.
 
-        Errors: FIELDS_INVALID.
+        Errors: FIELDS_INVALID, NOT_FOUND for another workspace's job, CONCURRENT_UPDATE when a key was taken meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,9 +56,10 @@ class JobServiceStub:
     """
     RequeueJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobsRequest, _job_service_pb2.RequeueJobsResponse]
     """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
-    moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over.
+    moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over; of those that share a key
+    only the newest comes back.
 
-    Errors: FIELDS_INVALID.
+    Errors: FIELDS_INVALID, NOT_FOUND for another workspace's job, CONCURRENT_UPDATE when a key was taken meanwhile.
     """
     DiscardJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DiscardJobRequest, _job_service_pb2.DiscardJobResponse]
     """Takes a dead job off the list of dead letters for good. One that is discarded already stays so.
@@ -101,9 +102,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     RequeueJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RequeueJobsRequest, _job_service_pb2.RequeueJobsResponse]  # type: ignore[assignment]
     """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
-    moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over.
+    moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over; of those that share a key
+    only the newest comes back.
 
-    Errors: FIELDS_INVALID.
+    Errors: FIELDS_INVALID, NOT_FOUND for another workspace's job, CONCURRENT_UPDATE when a key was taken meanwhile.
     """
     DiscardJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DiscardJobRequest, _job_service_pb2.DiscardJobResponse]  # type: ignore[assignment]
     """Takes a dead job off the list of dead letters for good. One that is discarded already stays so.
@@ -168,9 +170,10 @@ class JobServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.RequeueJobsResponse, _abc.Awaitable[_job_service_pb2.RequeueJobsResponse]]:
         """Puts many dead jobs back in their queues, at most 10,000 a call: those of these names, those that died since a
-        moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over.
+        moment, or both. Jobs that are not dead, or whose unique key is taken, are passed over; of those that share a key
+        only the newest comes back.
 
-        Errors: FIELDS_INVALID.
+        Errors: FIELDS_INVALID, NOT_FOUND for another workspace's job, CONCURRENT_UPDATE when a key was taken meanwhile.
         """
 
     def DiscardJob(

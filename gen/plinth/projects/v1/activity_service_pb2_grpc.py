@@ -72,7 +72,7 @@ class ActivityServiceServicer:
         """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
         comes at once; messages without an activity are heartbeats, and say how far the stream is.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +82,7 @@ class ActivityServiceServicer:
         """WatchActivity as server-sent events, for browsers: `data` is an Activity in JSON, `id` its cursor, which a browser sends
         back as `Last-Event-ID`; comments are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

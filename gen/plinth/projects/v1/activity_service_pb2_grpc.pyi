@@ -45,13 +45,13 @@ class ActivityServiceStub:
     """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
     comes at once; messages without an activity are heartbeats, and say how far the stream is.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     WatchActivitySse: _grpc.UnaryStreamMultiCallable[_activity_service_pb2.WatchActivitySseRequest, _httpbody_pb2.HttpBody]
     """WatchActivity as server-sent events, for browsers: `data` is an Activity in JSON, `id` its cursor, which a browser sends
     back as `Last-Event-ID`; comments are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
 
 @_typing.type_check_only
@@ -70,13 +70,13 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
     """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
     comes at once; messages without an activity are heartbeats, and say how far the stream is.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     WatchActivitySse: _aio.UnaryStreamMultiCallable[_activity_service_pb2.WatchActivitySseRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """WatchActivity as server-sent events, for browsers: `data` is an Activity in JSON, `id` its cursor, which a browser sends
     back as `Last-Event-ID`; comments are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
 
 class ActivityServiceServicer:
@@ -102,7 +102,7 @@ class ActivityServiceServicer:
         """Tells what is done, as it happens: everything behind a cursor first, then what comes, without a gap. The first message
         comes at once; messages without an activity are heartbeats, and say how far the stream is.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
 
     def WatchActivitySse(
@@ -113,7 +113,7 @@ class ActivityServiceServicer:
         """WatchActivity as server-sent events, for browsers: `data` is an Activity in JSON, `id` its cursor, which a browser sends
         back as `Last-Event-ID`; comments are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
 
 def add_ActivityServiceServicer_to_server(servicer: ActivityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.events.webhooks.model.schedule import parse_retry_after
+from services.events.model.schedule import parse_retry_after
 
 # As much of an answer's body as the delivery log keeps.
 BODY_KEPT = 4096

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.events.model.attempts import Exchange, Failure
 from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import EndpointSettings, SignatureScheme, WebhookEndpoint
-from services.events.webhooks.model.attempts import Exchange, Failure
-from services.events.webhooks.model.health import Health
-from services.events.webhooks.turns import conclude, take_turn
+from services.events.model.health import Health
+from services.events.model.turns import conclude, take_turn
 from services.kernel.ids import new_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

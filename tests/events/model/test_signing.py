@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.events.webhooks.model.signing import (
+from services.events.model.signing import (
     SigningKeyInvalid,
     headers,
     new_private_key,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.events.webhooks.model.schedule import (
+from services.events.model.schedule import (
     DELAYS,
     MAX_ATTEMPTS,
     MAX_RETRY_AFTER,

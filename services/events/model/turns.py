@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from services.events.model.attempts import Exchange, Failure
 from services.events.model.deliveries import ENDPOINT_DISABLED, Delivery, DeliveryState, DeliveryTrigger
 from services.events.model.endpoints import WebhookEndpoint
-from services.events.webhooks.model.attempts import Exchange, Failure
-from services.events.webhooks.model.rate import reserve
-from services.events.webhooks.model.schedule import retry_delay
+from services.events.model.rate import reserve
+from services.events.model.schedule import retry_delay
 
 _NO_WAIT = timedelta(0)
 # With these a receiver asks for fewer calls altogether (Standard Webhooks, "Delivery success and failure").
@@ -45,7 +45,7 @@ def take_turn(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> T
     if delivery.trigger is DeliveryTrigger.TEST:
         return Turn(endpoint, delivery, goes=True)
     if not endpoint.health.sends:
-        return Turn(endpoint, delivery.parked())
+        return Turn(endpoint, delivery.waiting())
     if delivery.reserved_time is not None:
         wait = delivery.reserved_time - now
         return Turn(endpoint, delivery, goes=wait <= _NO_WAIT, wait=max(wait, _NO_WAIT))
@@ -100,7 +100,7 @@ def conclude(
     if delay is None:
         return Conclusion(ill, counted.ended(DeliveryState.FAILED, now))
     if not health.sends:
-        return Conclusion(ill, counted.parked())
+        return Conclusion(ill, counted.waiting())
     return Conclusion(ill, counted.due(now + delay), now + delay)
 
 

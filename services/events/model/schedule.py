@@ -15,7 +15,7 @@ DELAYS = (
     timedelta(hours=10),
 )
 MAX_ATTEMPTS = len(DELAYS) + 1
-# An endpoint may ask for more patience than the schedule has, but it must not park its deliveries for ever.
+# An endpoint may ask for more patience than the schedule has, but it must not hold back its deliveries for ever.
 MAX_RETRY_AFTER = timedelta(hours=24)
 _JITTER = 0.2
 _SECONDS = re.compile(r"[0-9]{1,12}")

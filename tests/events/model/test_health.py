@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.events.webhooks.model.health import (
+from services.events.model.health import (
     DISABLED_AFTER,
     FAILURES_UNTIL_PROBING,
     PROBED_WHILE_DISABLED,
