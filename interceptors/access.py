@@ -10,17 +10,8 @@ from interceptors.policy import Access
 from interceptors.ports import Grants
 from interceptors.stages import Stage
 from services.kernel.caller import Grant
-from services.kernel.errors import PermissionDenied, ResourceNotFound, SessionRequired
+from services.kernel.errors import LacksPermission, PermissionDenied, ResourceNotFound, SessionRequired
 from services.kernel.feed import Feed, GrantChanged, Invalidation
-
-
-class LacksPermission(PermissionDenied):
-    """The caller is in the workspace, with a role that does not hold the permission."""
-
-    reason = "PERMISSION_DENIED"
-
-    def __init__(self, permission: str) -> None:
-        super().__init__(f"This needs the permission {permission}.", permission=permission)
 
 
 class MethodDenied(PermissionDenied):

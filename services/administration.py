@@ -6,19 +6,33 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
+import psycopg
 from rich.console import Console
 from rich.text import Text
 
 from services.identity.repository import IdentityRepositories
 from services.identity.service.directory import Operators
 from services.kernel.clock import SystemClock
-from services.kernel.config import Settings
+from services.kernel.config import ConfigError, Settings
 from services.kernel.db import Database, Scope
+from services.kernel.errors import EmailNotVerified, NotFound, ResourceNotFound
 from services.kernel.feed import InvalidationHub
 from services.kernel.mail import Mailbox, StoredMail
 from services.kernel.secrets import DecryptionError
 from services.kernel.unit_of_work import Resources, Units
-from services.runtime import load_keyring
+from services.runtime import load_keyring, require_app_login
+
+
+class NoSuchUser(NotFound):
+    """No user has proven that the address is theirs."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"Nobody has registered {email} and confirmed the address; an operator has to have done both.",
+            resource=email,
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,7 +48,11 @@ class KeptMail:
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """One connection, for the length of a command."""
+    """One connection, for the length of a command. Raises ConfigError."""
+    try:
+        require_app_login(settings.database_url)
+    except psycopg.OperationalError as error:
+        raise ConfigError(f"The database cannot be reached: {str(error).splitlines()[0]}") from None
     database = Database(settings.database_url, pool_size=1)
     try:
         yield database
@@ -44,7 +62,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 def read_mail(settings: Settings, *, recipient: str = "", count: int = 10) -> list[KeptMail]:
     """The newest mails that no SMTP server took, newest first; all of them, or those to one address."""
-    mailbox = Mailbox(load_keyring(settings))
+    mailbox = Mailbox(load_keyring(settings, make=False))
     with open_database(settings) as database, database.transaction(Scope("plinth_kernel")) as session:
         stored = mailbox.latest(session, count, recipient)
     return [KeptMail(one.kind, one.recipient, one.subject, _text(mailbox, one), one.create_time) for one in stored]
@@ -70,14 +88,14 @@ def show_mail(settings: Settings, *, count: int, recipient: str, as_json: bool) 
 
 
 def add_operator(settings: Settings, email: str) -> None:
-    """Make the user with this proven address an operator. Raises ResourceNotFound or EmailNotVerified."""
-    with open_operators(settings) as operators:
+    """Make the user with this proven address an operator. Raises NoSuchUser."""
+    with _operators_and(settings, email) as operators:
         operators.add(email)
 
 
 def remove_operator(settings: Settings, email: str) -> None:
-    """Make the user with this address an operator no more. Raises ResourceNotFound."""
-    with open_operators(settings) as operators:
+    """Make the user with this address an operator no more. Raises NoSuchUser."""
+    with _operators_and(settings, email) as operators:
         operators.remove(email)
 
 
@@ -88,9 +106,18 @@ def list_operators(settings: Settings) -> list[str]:
 
 
 @contextmanager
+def _operators_and(settings: Settings, email: str) -> Iterator[Operators]:
+    try:
+        with open_operators(settings) as operators:
+            yield operators
+    except (ResourceNotFound, EmailNotVerified):
+        raise NoSuchUser(email) from None
+
+
+@contextmanager
 def open_operators(settings: Settings) -> Iterator[Operators]:
     """The use cases behind `plinth operator`."""
     clock = SystemClock()
     with open_database(settings) as database:
-        resources = Resources(database, clock, InvalidationHub(), Mailbox(load_keyring(settings)))
+        resources = Resources(database, clock, InvalidationHub(), Mailbox(load_keyring(settings, make=False)))
         yield Operators(Units(resources, "identity", IdentityRepositories), clock)

@@ -238,21 +238,20 @@ def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
 
 def _owner_url(data_dir: Path) -> str:
     from services.kernel.config import load_settings
-    from services.mesh.postgres import EmbeddedPostgres
+    from services.mesh.supervisor import running_postgres
 
     settings = load_settings(data_dir=data_dir)
-    return settings.migrate_database_url or settings.database_url or EmbeddedPostgres(data_dir / "postgres").url()
+    return settings.migrate_database_url or settings.database_url or running_postgres(data_dir).url()
 
 
 def _app_settings(data_dir: Path) -> "Settings":
     from services.kernel.config import load_settings
-    from services.mesh.postgres import EmbeddedPostgres
-    from services.mesh.supervisor import APP_LOGIN
+    from services.mesh.supervisor import APP_LOGIN, running_postgres
 
     settings = load_settings(data_dir=data_dir)
     if settings.database_url:
         return settings
-    return load_settings(data_dir=data_dir, database_url=EmbeddedPostgres(data_dir / "postgres").url(APP_LOGIN))
+    return load_settings(data_dir=data_dir, database_url=running_postgres(data_dir).url(APP_LOGIN))
 
 
 def main() -> None:

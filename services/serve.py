@@ -1,6 +1,7 @@
 """The server process: the unary methods of its domains, on threads."""
 
 import gc
+import re
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from services.wiring import ALL_DOMAINS, Mesh, reflected_services
 
 _MAX_METADATA_BYTES = 48 * 1024
 _NOTICE_SECONDS = 0.5
+_ADDRESS = re.compile(r"unix:.+|(?:\[[^\[\]]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})")
 _log = structlog.get_logger("plinth.serve")
 
 
@@ -78,6 +80,10 @@ class Server:
 
 def bind(server: grpc.Server | grpc.aio.Server, address: str) -> int:
     """Listen at the address; the port. Raises ConfigError."""
+    # gRPC would take the port modulo 65536, and a word without one for a host.
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None or int(parts["port"] or 0) > 65535:
+        raise ConfigError(f"--address: {address!r} is neither host:port, of ports up to 65535, nor unix:/path")
     try:
         return server.add_insecure_port(address)
     except RuntimeError:

@@ -31,6 +31,12 @@ def test_starts_where_the_database_cannot_be_reached_yet(settings: Settings) -> 
         mesh.check()
 
 
+def test_a_login_that_no_policy_binds_is_refused(settings: Settings, owner_url: str) -> None:
+    past = settings.model_copy(update={"database_url": owner_url})
+    with pytest.raises(ConfigError, match=r"PLINTH_DATABASE_URL: .*plinth_app"), open_runtime(past, "test"):
+        pass
+
+
 def test_says_where_a_neighbour_is_missing(settings: Settings) -> None:
     with open_runtime(settings, "test") as runtime, pytest.raises(ConfigError, match="PLINTH_PEERS"):
         Mesh(runtime, ["tenancy"])

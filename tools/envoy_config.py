@@ -182,6 +182,8 @@ def _transcoder(contract: Contract) -> Json:
             "request_validation_options": {"reject_unknown_method": True, "reject_unknown_query_parameters": True},
             # `…:nosuchverb` is an unknown path, not a resource of that name.
             "match_unregistered_custom_verb": True,
+            # As browsers and URLSearchParams write a space.
+            "query_param_unescape_plus": True,
             "max_request_body_size": MAX_REQUEST_BODY,
             "max_response_body_size": MAX_RESPONSE_BODY,
         },

@@ -7,8 +7,7 @@ from services.demo.stage import Stage, Surprise
 from services.kernel.config import load_settings
 from services.kernel.migrations import migrate
 from services.mesh.console import ConsoleReport
-from services.mesh.postgres import EmbeddedPostgres
-from services.mesh.supervisor import APP_LOGIN, Supervisor
+from services.mesh.supervisor import APP_LOGIN, Supervisor, running_postgres
 
 CHAPTERS = (people_and_workspaces.tell, projects.tell, events.tell)
 
@@ -16,7 +15,7 @@ CHAPTERS = (people_and_workspaces.tell, projects.tell, events.tell)
 def run(*, ephemeral: bool, url: str, data_dir: Path) -> int:
     """Tell every chapter; 0 when all went as told, 1 on a surprise."""
     if not ephemeral:
-        database_url = load_settings().database_url or EmbeddedPostgres(data_dir / "postgres").url(APP_LOGIN)
+        database_url = load_settings().database_url or running_postgres(data_dir).url(APP_LOGIN)
         return _tell(url, database_url, data_dir)
 
     with Supervisor.ephemeral(migrate, ConsoleReport()) as mesh:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict, MessageToJson
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from plinth.events.v1 import (
@@ -26,6 +26,7 @@ from services.events.model.health import HealthState
 from services.events.model.jobs import ShownState, job_name
 from services.events.model.names import DELIVERY, ENDPOINT, EVENT, JOB
 from services.events.webhooks.news import DISABLE_REASONS
+from services.kernel import sse_stream
 from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
 from services.kernel.events import Event
@@ -128,7 +129,7 @@ def _data(event: Event) -> Struct:
 
 def event_to_json(event: Event) -> str:
     """An event in protojson, on one line."""
-    return MessageToJson(event_to_proto(event), indent=None)
+    return sse_stream.as_json(event_to_proto(event))
 
 
 def step_to_proto(step: Step) -> list[event_service_pb2.WatchEventsResponse]:
@@ -203,10 +204,12 @@ def endpoint_settings_from_proto(endpoint: webhook_endpoint_pb2.WebhookEndpoint)
 def endpoint_patch_from_proto(endpoint: webhook_endpoint_pb2.WebhookEndpoint, mask: FieldMask) -> EndpointPatch:
     """What to change of an endpoint."""
     types = tuple(endpoint.types)
+    scheme = _MODEL_SCHEMES.get(endpoint.signature_scheme)
     return EndpointPatch(
         url=masked_text(endpoint, mask, "url"),
         description=masked_text(endpoint, mask, "description"),
         types=types if in_mask(mask, "types", populated=bool(types)) else None,
+        signature_scheme=scheme if in_mask(mask, "signature_scheme", populated=scheme is not None) else None,
         max_per_second=_masked_number(endpoint, mask, "max_per_second"),
         payload_retention_days=_masked_number(endpoint, mask, "payload_retention_days"),
     )

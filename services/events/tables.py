@@ -7,7 +7,7 @@ metadata = MetaData(schema="events")
 
 _TIME = TIMESTAMP(timezone=True)
 
-# From `state` to `next_send_time` deliveries write, without a new version: an etag stands for what people set.
+# From `state` to `busy_until` deliveries write, without a new version: an etag stands for what people set.
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
@@ -30,6 +30,7 @@ webhook_endpoints = Table(
     Column("last_success_time", _TIME),
     Column("last_failure_time", _TIME),
     Column("next_send_time", _TIME),
+    Column("busy_until", ARRAY(_TIME), nullable=False),
     Column("version", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
     Column("update_time", _TIME, nullable=False),

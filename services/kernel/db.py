@@ -145,6 +145,13 @@ def _bound(statement: Statement | Executable, params: dict[str, object]) -> tupl
     return statement.sql, statement.defaults | params
 
 
+def passes_policies(url: str) -> bool:
+    """Whether row-level security does not bind the URL's login. Raises psycopg.OperationalError."""
+    with psycopg.connect(url, autocommit=True, application_name="plinth-login", **_VANISHED_PEER) as connection:
+        asked = connection.execute("select rolsuper or rolbypassrls from pg_roles where rolname = session_user")
+        return asked.fetchone() == (True,)
+
+
 class Database:
     """A pool of connections; one serves all domains of a process, as each transaction states its role."""
 

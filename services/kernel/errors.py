@@ -152,6 +152,15 @@ class FieldsInvalid(InvalidArgument):
         super().__init__("The request has invalid fields.", violations=violations)
 
 
+class LacksPermission(PermissionDenied):
+    """The caller is in the workspace, with a role that does not hold the permission."""
+
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"This needs the permission {permission}.", permission=permission)
+
+
 class SessionRequired(PermissionDenied):
     """The call is for a person who is signed in; an API key may not make it."""
 

@@ -8,6 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import timedelta
 
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+
 from services.kernel import sse
 from services.kernel.events import Event
 from services.kernel.log_stream import Step
@@ -43,6 +46,11 @@ async def frames(
             if not step.events:
                 told += [sse.comment(), sse.cursor(step.cursor)]
             yield b"".join(told)
+
+
+def as_json(message: Message) -> str:
+    """A message on one line, as a page gets it over REST too: with its empty fields."""
+    return MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
 
 
 def _before(step: Step) -> str:

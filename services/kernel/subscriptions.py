@@ -70,8 +70,54 @@ class Subscription(Generic[R]):
         return self.name.partition(".")[0]
 
 
+# What becomes of one event, in a unit of work of its subscriber's.
+Effect = Callable[[UnitOfWork[Any], Event], None]
+# Makes one commit of the effect of each event, on behalf of the subscriber.
+Commit = Callable[[Sequence[Event], Effect], None]
+# Waits so many seconds before the next attempt; raises where there is no time for one.
+Pause = Callable[[float], None]
 # Keeps an event whose handler keeps failing, with its last error, in the commit that goes past it.
 Park = Callable[[UnitOfWork[Any], Subscription[Any], Event, str], None]
+
+
+def hand_over(
+    subscription: Subscription[Any], events: Sequence[Event], *, commit: Commit, pause: Pause, park: Park
+) -> int:
+    """Have events of one session handled in one commit, or where that fails each in its own; how many were.
+
+    One that fails too often is parked. Raises what is TRANSIENT, and what `pause` raises.
+    """
+    if len(events) > 1:
+        try:
+            commit(events, subscription.handle)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001  # any of them may be to blame: the next attempts tell which
+            kind = type(error).__name__
+            _log.info("subscription.split", subscriber=subscription.name, events=len(events), error=kind)
+        else:
+            return len(events)
+    return sum(_hand_over_one(subscription, event, commit, pause, park) for event in events)
+
+
+def _hand_over_one(subscription: Subscription[Any], event: Event, commit: Commit, pause: Pause, park: Park) -> bool:
+    log, failure = _log.bind(subscriber=subscription.name, position=event.position), ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            pause(_BACKOFF.delay(attempt).total_seconds())
+        try:
+            commit([event], subscription.handle)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
+            failure = said(error)
+            # What it says may be somebody's data: that is for those who may see the parked event.
+            log.warning("subscription.failed", attempt=attempt + 1, error=type(error).__name__)
+        else:
+            return True
+    commit([event], lambda uow, event: park(uow, subscription, event, failure))
+    log.error("subscription.parked", event_id=str(event.id))
+    return False
 
 
 class Runner:
@@ -219,40 +265,9 @@ class _Consumer:
         self._cursor = position
 
     def _handle(self, events: list[Event]) -> None:
-        """Handle events of one session in one commit; where that fails, each in its own."""
-        if len(events) > 1:
-            try:
-                self._commit(events, self._subscription.handle)
-            except TRANSIENT:
-                raise
-            except Exception as error:  # noqa: BLE001  # any of them may be to blame: the next attempts tell which
-                self._log.info("subscription.split", events=len(events), error=type(error).__name__)
-            else:
-                return
-        for event in events:
-            self._handle_one(event)
+        hand_over(self._subscription, events, commit=self._commit, pause=self._pause, park=self._park)
 
-    def _handle_one(self, event: Event) -> None:
-        """Handle an event; park it after so many failures. Raises ShuttingDown where there is no time to try again."""
-        failure = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                self._pause(attempt)
-            try:
-                self._commit([event], self._subscription.handle)
-            except TRANSIENT:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
-                failure = said(error)
-                # What it says may be somebody's data: that is for those who may see the parked event.
-                kind = type(error).__name__
-                self._log.warning("subscription.failed", position=event.position, attempt=attempt + 1, error=kind)
-            else:
-                return
-        self._commit([event], lambda uow, event: self._park(uow, self._subscription, event, failure))
-        self._log.error("subscription.parked", position=event.position, event=str(event.id))
-
-    def _commit(self, events: list[Event], effect: Callable[[UnitOfWork[Any], Event], None]) -> None:
+    def _commit(self, events: Sequence[Event], effect: Effect) -> None:
         units, last = self._subscription.units, events[-1]
         with units(last.workspace_id) if last.workspace_id is not None else units.system() as uow:
             for event in events:
@@ -262,8 +277,8 @@ class _Consumer:
             uow.commit()
         self._cursor = last.position
 
-    def _pause(self, attempt: int) -> None:
-        if self._stopping.wait(_BACKOFF.delay(attempt).total_seconds()) or not self.leads.is_set():
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds) or not self.leads.is_set():
             raise ShuttingDown
 
     def _system(self) -> AbstractContextManager[Session]:

@@ -34,6 +34,16 @@ class DataDirInUse(MeshError):
         self.pid = pid
 
 
+class MeshNotRunning(MeshError):
+    """A command that needs a running mesh was given a data directory that has none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"No mesh runs in {path}. Start one with `plinth up`, or name the directory of the one that runs: "
+            "--data-dir or PLINTH_DATA_DIR."
+        )
+
+
 class DataDirUnusable(MeshError):
     """The data directory cannot be made, read or written."""
 

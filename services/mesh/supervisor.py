@@ -1,7 +1,9 @@
 """A whole mesh on one machine: PostgreSQL, migrations, servers, streams, worker, Envoy."""
 
+import errno
 import json
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,16 +15,16 @@ from typing import Any, Self
 from services.mesh import envoy
 from services.mesh.children import Backoff, Child, Program, describe_exit, own_environment, wait_until_ready
 from services.mesh.console import Report, Silence
-from services.mesh.errors import DataDirUnusable, MeshError
+from services.mesh.errors import DataDirUnusable, MeshError, MeshNotRunning
 from services.mesh.health import grpc_serving
 from services.mesh.interrupts import Interrupts
 from services.mesh.lock import DirectoryLock
 from services.mesh.logs import LogFile
 from services.mesh.options import ENVOY_DIR, MeshOptions
 from services.mesh.ports import LOOPBACK, Reservation
-from services.mesh.postgres import EmbeddedPostgres
+from services.mesh.postgres import SOCKET_PORT, EmbeddedPostgres
 
-__all__ = ["APP_LOGIN", "ENVOY_DIR", "MeshOptions", "Supervisor"]
+__all__ = ["APP_LOGIN", "ENVOY_DIR", "MeshOptions", "Supervisor", "running_postgres"]
 
 APP_LOGIN = "plinth_app"
 TICK_SECONDS = 0.25
@@ -31,6 +33,16 @@ POLL_SECONDS = 0.02
 STOP_MARGIN_SECONDS = 3.0
 # The children of a supervisor that was just killed let the edge's port go within this.
 PORT_PATIENCE_SECONDS = 1.0
+
+
+def running_postgres(data_dir: Path) -> EmbeddedPostgres:
+    """The database of the mesh that runs in the data directory, to ask for its URLs. Raises MeshNotRunning."""
+    postgres = EmbeddedPostgres(data_dir / "postgres")
+    with socket.socket(socket.AF_UNIX) as probe:
+        met = probe.connect_ex(str(postgres.socket_dir / f".s.PGSQL.{SOCKET_PORT}"))
+    if met in (errno.ENOENT, errno.ECONNREFUSED):
+        raise MeshNotRunning(data_dir)
+    return postgres
 
 
 class Supervisor:
@@ -314,7 +326,7 @@ class Supervisor:
 
     def _urls(self) -> dict[str, str]:
         servers = dict(zip(self.options.server_names(), self._serve_addresses, strict=True))
-        database = {"database": self.migrate_database_url} if self.postgres else {}
+        database = {"database": self.database_url} if self.postgres else {}
         logs = {"logs": str(self.options.data_dir / "logs")}
         return {"REST": self.edge_url, "gRPC": self.edge_address, **servers, **database, **logs}
 

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from plinth.projects.v1 import events_pb2
 from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
-from services.kernel.clock import format_time
 from services.kernel.events import Event
 from services.kernel.jobs import Attempt, JobHandler, NewJob, RetryableError
 from services.kernel.outbox import event_type
@@ -58,10 +57,10 @@ def job_handlers(services: ProjectsServices) -> list[JobHandler]:
     """Who does the jobs of projects."""
 
     def expire(attempt: Attempt) -> None:
-        approval = services.approvals.expire(*approval_in(attempt.subject))
-        if approval is not None and approval.pending:
-            # The clock of this worker is behind that of the process which the move was asked of.
-            raise RetryableError(f"it can be decided until {format_time(approval.expire_time)}")
+        left = services.approvals.expire(*approval_in(attempt.subject))
+        if left is not None:
+            # Somebody has requeued the job, or this worker's clock is behind that of whom the move was asked of.
+            raise RetryableError("it can still be decided", retry_after=left)
 
     return [JobHandler(EXPIRE_APPROVAL, QUEUE, expire)]
 

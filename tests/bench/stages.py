@@ -22,7 +22,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from interceptors.admission import StampingPool
 from interceptors.call import Call
 from interceptors.chain import Chain, Stages
-from interceptors.policy import PolicyTable
+from interceptors.policy import MethodPolicy, PolicyTable
 from interceptors.stages import Stage
 from services.kernel.config import load_settings
 from services.runtime import open_runtime
@@ -79,6 +79,10 @@ class Timed(Stage):
         self._name = name
         self._stage = stage
         self._clock = clock
+
+    def concerns(self, policy: MethodPolicy) -> bool:
+        """As the stage says."""
+        return self._stage.concerns(policy)
 
     def enter(self, call: Call) -> None:
         """By the clock."""

@@ -64,8 +64,51 @@ class TestOperator:
             edge.people.register(email, PASSWORD)
         refused = plinth(edge, "operator", "add", email)
         assert refused.returncode == 2
-        assert len(refused.stderr.splitlines()) == 1
+        [told] = refused.stderr.splitlines()
+        assert f"registered {email} and confirmed" in told
         assert email not in plinth(edge, "operator", "list").stdout
+
+
+class TestWithoutAMesh:
+    @pytest.mark.parametrize(
+        "command",
+        [("mail",), ("operator", "list"), ("jobs", "top", "--once"), ("migrate", "--check"), ("demo",)],
+        ids=lambda command: command[0],
+    )
+    def test_it_is_said_and_nothing_is_made(self, edge: Edge, tmp_path: Path, command: tuple[str, ...]) -> None:
+        data = tmp_path / "mistyped"
+        shown = plinth(edge, *command, PLINTH_DATA_DIR=str(data), PLINTH_MASTER_KEYS="")
+        [told] = shown.stderr.splitlines()
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert told.startswith(f"No mesh runs in {data}.")
+        assert not data.exists()
+
+    def test_a_database_out_of_reach_is_said_in_a_line(self, edge: Edge) -> None:
+        shown = plinth(edge, "jobs", "top", "--once", PLINTH_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+        [told] = shown.stderr.splitlines()
+        assert (shown.returncode, told.startswith("The database cannot be reached: ")) == (2, True)
+
+    def test_who_reads_makes_no_master_key(self, edge: Edge, tmp_path: Path) -> None:
+        data, database = tmp_path / "mistyped", edge.mesh.database_url
+        shown = plinth(edge, "mail", PLINTH_DATA_DIR=str(data), PLINTH_MASTER_KEYS="", PLINTH_DATABASE_URL=database)
+        assert (shown.returncode, str(data / "master.key") in shown.stderr) == (2, True)
+        assert not data.exists()
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("command", ["serve", "streams", "worker", "mail"])
+    def test_the_owners_login_is_refused(self, edge: Edge, command: str) -> None:
+        refused = plinth(edge, command, PLINTH_DATABASE_URL=edge.mesh.migrate_database_url)
+        [told] = refused.stderr.splitlines()
+        assert refused.returncode == 2
+        assert told.startswith("PLINTH_DATABASE_URL: ")
+        assert "plinth_app" in told
+
+    @pytest.mark.parametrize("command", ["serve", "streams", "worker"])
+    def test_what_is_no_address_is_refused(self, edge: Edge, command: str) -> None:
+        refused = plinth(edge, command, "--address", "127.0.0.1:99999", PLINTH_DATABASE_URL=edge.mesh.database_url)
+        assert refused.returncode == 2
+        assert refused.stderr.splitlines()[-1].startswith("--address: '127.0.0.1:99999' is neither host:port")
 
 
 class TestMigrate:

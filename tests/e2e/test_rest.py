@@ -46,6 +46,16 @@ class TestShapes:
         assert [role["displayName"] for role in rest["roles"]] == ["Viewer"]
         assert rest["nextPageToken"] == ""
 
+    @pytest.mark.parametrize(
+        ("asked", "found"), [("while+disabled*", "while disabled"), ("while%2B*", "while+enabled")]
+    )
+    def test_a_plus_in_a_query_is_a_space_and_its_code_a_plus(self, edge: Edge, asked: str, found: str) -> None:
+        owner, workspace = edge.new_workspace()
+        for name in ("while disabled", "while+enabled"):
+            assert edge.call("POST", f"/v1/{workspace}/projects", {"displayName": name}, owner).status_code == 200
+        page = edge.get(f"/v1/{workspace}/projects?filter=display_name%3D%22{asked}%22", owner)
+        assert [project["displayName"] for project in page["projects"]] == [found]
+
     def test_an_update_takes_a_mask_and_an_etag(self, any_edge: Edge) -> None:
         owner, workspace = any_edge.new_workspace()
         etag = any_edge.get(f"/v1/{workspace}", owner)["workspace"]["etag"]

@@ -13,7 +13,7 @@ from plinth.events.v1 import job_service_pb2 as jobs
 from plinth.events.v1 import webhook_service_pb2 as webhooks
 from services.events.repository import EventsRepositories
 from services.events.service import EventsServices, replays
-from services.kernel import cursors
+from services.kernel import cursors, subscriptions
 from services.kernel.db import Scope
 from services.kernel.events import Event
 from services.kernel.jobs.model import Backoff
@@ -224,7 +224,7 @@ class TestToASubscriber:
     def test_an_event_that_cannot_be_handled_is_parked_and_the_others_go_on(
         self, office: Office, listener: Listener, worker: Worker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(replays, "_BACKOFF", Backoff(timedelta(0)))
+        monkeypatch.setattr(subscriptions, "_BACKOFF", Backoff(most=timedelta()))
         office.renamed("One", "Poison", "Three")
         listener.poison = "Poison"
         assert ended(office, replay(office, SUBSCRIBER)).state == job_pb2.Job.STATE_SUCCEEDED

@@ -131,10 +131,16 @@ class TestUpdate:
         assert update(office, before) == before
         assert "webhook_endpoint.updated" not in office.actions()
 
-    def test_the_way_of_signing_stays(self, office: Office) -> None:
+    @pytest.mark.parametrize("mask", [(), ("*",)])
+    def test_the_way_of_signing_stays(self, office: Office, mask: tuple[str, ...]) -> None:
         before = office.endpoint()
-        wanted = Endpoint(name=before.name, etag=before.etag, signature_scheme=Endpoint.SIGNATURE_SCHEME_ED25519)
-        assert update(office, wanted).signature_scheme == Endpoint.SIGNATURE_SCHEME_HMAC_SHA256
+        wanted = Endpoint(name=before.name, etag=before.etag, url=before.url)
+        wanted.signature_scheme = Endpoint.SIGNATURE_SCHEME_ED25519
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            update(office, wanted, *mask)
+        assert refusal.fields == ["webhook_endpoint.signature_scheme"]
+        assert get(office, before.name) == before
+        assert update(office, wanted, "url") == before
 
     def test_an_endpoint_has_to_go_somewhere(self, office: Office) -> None:
         before = office.endpoint()

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog.testing
+from psycopg import sql
 
 from services.kernel import election
 from services.kernel.db import Database
@@ -83,3 +86,41 @@ def test_holders_of_other_offices_and_of_none_are_left_alone(connections: list[C
     assert stand(second, OFFICE, [1]) == [1]
     for connection in (elsewhere, nobody):
         assert connection.execute("select 1").fetchone() == (1,)
+
+
+class TestHoldersOfAnotherLogin:
+    """What may not be ended is told, for it would lead for ever."""
+
+    @pytest.fixture
+    def foreign(self, kernel_owner_url: str) -> Iterator[Connection]:
+        """A holder of a seat that logged in as a superuser."""
+        with psycopg.connect(kernel_owner_url, autocommit=True) as connection:
+            assert stand(connection, OFFICE, [1]) == [1]
+            yield connection
+
+    @pytest.fixture
+    def watcher(self, foreign: Connection, kernel_url: str) -> Iterator[Connection]:
+        """A connection that sees what others do, and may end nobody."""
+        name = f"watcher_{uuid4().hex[:8]}"
+        foreign.execute(sql.SQL("create role {} login in role pg_read_all_stats").format(sql.Identifier(name)))
+        with psycopg.connect(kernel_url.replace("plinth_app", name), autocommit=True) as connection:
+            yield connection
+        foreign.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+    def test_who_cannot_see_whether_they_are_silent_says_so(
+        self, foreign: Connection, connections: list[Connection]
+    ) -> None:
+        login = foreign.info.user
+        with structlog.testing.capture_logs() as logged:
+            assert stand(connections[0], OFFICE, [1, 2]) == [2]
+            assert stand(connections[0], OFFICE, []) == []
+        assert [(line["event"], line["logins"]) for line in logged] == [("election.hidden", [login])]
+
+    def test_an_end_that_is_refused_is_told_and_costs_no_other_seat(
+        self, foreign: Connection, watcher: Connection
+    ) -> None:
+        until(lambda: _silent(foreign, watcher), "silence")
+        with structlog.testing.capture_logs() as logged:
+            assert stand(watcher, OFFICE, [1, 2]) == [2]
+        pid = foreign.info.backend_pid
+        assert [(line["event"], line["pid"]) for line in logged] == [("election.refused", pid)]

@@ -254,6 +254,7 @@ class TestUp:
         port = free_port()
         with UpProcess(tmp_path / "data", port) as up:
             with psycopg.connect(up.database, autocommit=True) as connection:
+                assert connection.execute("select session_user").fetchone() == ("plinth_app",)
                 connection.execute("insert into kept values (7)")
             pids = descendants(up.process.pid)
             assert len(pids) > 6

@@ -14,12 +14,13 @@ from services.mesh.supervisor import Supervisor
 
 
 def migrate(url: str) -> None:
-    """Make the app's login and a table."""
+    """Make the app's login, and a table for it."""
     with psycopg.connect(url) as connection:
         known = connection.execute("select 1 from pg_roles where rolname = 'plinth_app'").fetchone()
         if known is None:
             connection.execute("create role plinth_app login")
         connection.execute("create table if not exists kept (n int)")
+        connection.execute("grant select, insert on kept to plinth_app")
 
 
 if __name__ == "__main__":

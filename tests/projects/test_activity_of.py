@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import orjson
 import pytest
 from google.protobuf.message import Message
 
@@ -99,6 +100,20 @@ EVENTS: list[tuple[Message, str, str, list[FieldChange], str]] = [
         "why",
     ),
     (
+        E.ProjectTransitioned(project=PROJECT_NAME, from_state="todo", to_state="done", migrated=True),
+        PROJECT_NAME,
+        "migrated",
+        MOVED,
+        "",
+    ),
+    (
+        E.TaskTransitioned(task=TASK_NAME, from_state="todo", to_state="done", migrated=True),
+        TASK_NAME,
+        "migrated",
+        MOVED,
+        "",
+    ),
+    (
         E.TaskDeleted(task=TASK_NAME, display_name="Apollo"),
         TASK_NAME,
         "deleted",
@@ -173,6 +188,13 @@ class TestShown:
         text = shown_as_json(event_of(message, subject))
         assert "\n" not in text
         assert '"oldValue": "todo"' in text
+
+    @pytest.mark.parametrize("event", [event_of(message, subject) for message, subject, *_ in EVENTS], ids=IDS)
+    def test_json_has_every_field(self, event: Event) -> None:
+        shown = orjson.loads(shown_as_json(event))
+        assert set(shown) == set(activity_pb2.Activity.DESCRIPTOR.fields_by_camelcase_name)
+        for change in shown["changes"]:
+            assert set(change) == {"field", "oldValue", "newValue"}
 
     def test_an_event_without_a_workspace_is_none_of_ours(self) -> None:
         message, subject, *_ = EVENTS[5]

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +23,7 @@ from services.projects.convert.projects import project_in
 from services.projects.model.approvals import OPEN_FOR, Approval
 from services.projects.model.projects import Project
 from services.projects.service import ProjectsServices
+from services.runtime import Runtime
 from tests.projects.board import APPROVE, PROJECT, REJECT, TASK, Board, State
 from tests.projects.worker import attempt
 from tests.support.acting import acting
@@ -283,14 +284,25 @@ class TestExpire:
 
     def test_the_job_calls_it_off_at_its_time_and_once(self, board: Board, services: ProjectsServices) -> None:
         project, approval = asked(board)
-        with pytest.raises(RetryableError):
-            self.run_expiry(board, services, approval.name)
         self.age(board, approval, OPEN_FOR)
         for _ in range(2):
             self.run_expiry(board, services, approval.name)
         assert board.get_approval(approval).state == State.STATE_EXPIRED
         assert board.get_project(project).state == "review"
         assert board.told().count("approval.expired") == 1
+
+    def test_a_job_that_comes_too_soon_waits_for_that_time(
+        self, board: Board, services: ProjectsServices, runtime: Runtime
+    ) -> None:
+        _, approval = asked(board)
+        with pytest.raises(RetryableError) as raised:
+            self.run_expiry(board, services, approval.name)
+        assert raised.value.retry_after is not None
+        assert raised.value.retry_after <= OPEN_FOR
+        # Reckoned from after the attempt, as workers do: the next one is the last.
+        again = runtime.clock.now() + raised.value.retry_after
+        assert again >= approval.expire_time.ToDatetime(UTC)
+        assert board.get_approval(approval).state == State.STATE_PENDING
 
     def test_the_job_passes_over_what_is_decided_or_gone(self, board: Board, services: ProjectsServices) -> None:
         _, approval = asked(board)

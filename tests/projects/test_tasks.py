@@ -246,6 +246,15 @@ class TestTransition:
         found = board.owner.stubs.tasks.ListAvailableTaskTransitions(request).transitions
         assert [(one.to_state, one.allowed) for one in found] == [("review", True), ("done", True)]
 
+    def test_tells_who_lacks_the_permission_what_the_move_would_say(self, board: Board) -> None:
+        task = board.task(board.project(), workflow=board.reviewed(TASK))
+        with refused(CODE.PERMISSION_DENIED, "PERMISSION_DENIED") as refusal:
+            board.move_task(task, "review", board.team.viewer)
+        request = tasks.ListAvailableTaskTransitionsRequest(name=task.name)
+        found = board.team.viewer.stubs.tasks.ListAvailableTaskTransitions(request).transitions
+        told = {(one.allowed, one.reason, one.explanation) for one in found}
+        assert told == {(False, refusal.reason, refusal.message)}
+
 
 class TestList:
     def test_filters_and_orders(self, board: Board) -> None:

@@ -113,6 +113,11 @@ class TestRoles:
         person = board.person(role.name.rpartition("/")[2])
         assert transition(person, project, "done").project.state == "done"
 
+    def test_a_role_that_does_not_exist_is_nobodys(self, board: Board) -> None:
+        project = board.project(workflow=board.workflow(PROJECT, move(roles=[f"{board.workspace}/roles/{uuid4()}"])))
+        with refused(CODE.PERMISSION_DENIED, "TRANSITION_ROLE_DENIED"):
+            transition(board.owner, project, "done")
+
     def test_its_author_may_where_the_workflow_says_so(self, board: Board) -> None:
         project = board.project(board.team.member, workflow=board.workflow(PROJECT, move(author_allowed=True)))
         with refused(CODE.PERMISSION_DENIED, "TRANSITION_ROLE_DENIED"):
@@ -146,6 +151,14 @@ class TestGuards:
             transition(board.owner, project, "done")
         assert transition(board.team.admin, project, "done").project.state == "done"
 
+    def test_know_a_role_of_ones_own_by_its_id(self, board: Board) -> None:
+        role = board.team.new_role(board.owner, "projects.read", "projects.transition")
+        role_id = role.name.rpartition("/")[2]
+        project = board.project(workflow=board.workflow(PROJECT, move(guard=f"caller.role == '{role_id}'")))
+        with refused(CODE.FAILED_PRECONDITION, "GUARD_REFUSED"):
+            transition(board.owner, project, "done")
+        assert transition(board.person(role_id), project, "done").project.state == "done"
+
 
 class TestAvailable:
     def test_tells_which_and_why_not(self, board: Board) -> None:
@@ -164,6 +177,14 @@ class TestAvailable:
         assert all(one.explanation for one in found)
         found = board.team.admin.stubs.projects.ListAvailableTransitions(request).transitions
         assert [one.allowed for one in found] == [False, True]
+
+    def test_who_lacks_the_permission_hears_what_the_move_would_say(self, board: Board) -> None:
+        project = board.project(workflow=board.workflow(PROJECT, move(roles=[f"{board.workspace}/roles/viewer"])))
+        with refused(CODE.PERMISSION_DENIED, "PERMISSION_DENIED") as refusal:
+            transition(board.team.viewer, project, "done")
+        request = projects.ListAvailableTransitionsRequest(name=project.name)
+        [done] = board.team.viewer.stubs.projects.ListAvailableTransitions(request).transitions
+        assert (done.allowed, done.reason, done.explanation) == (False, refusal.reason, refusal.message)
 
 
 class TestAtOnce:

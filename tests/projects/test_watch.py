@@ -269,6 +269,9 @@ class TestWatchActivitySse:
             shown = orjson.loads(created["data"])
             assert (created["id"], shown["cursor"]) == (str(event.position),) * 2
             assert (shown["verb"], shown["resource"]) == ("created", project.name)
+            # Envoy's transcoding leaves out no field that is empty.
+            assert shown["comment"] == ""
+            assert {change["oldValue"] for change in shown["changes"]} == {""}
             assert orjson.loads(moved["data"])["comment"] == "one\ntwo"
             assert int(moved["id"]) > event.position
 

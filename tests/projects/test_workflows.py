@@ -5,10 +5,12 @@ import pytest
 
 from plinth.projects.v1 import workflow_pb2
 from plinth.projects.v1 import workflow_service_pb2 as workflows
+from services.projects.convert.activity import activity_of
 from services.projects.model.workflows import MAX_WORKFLOWS
 from tests.projects.board import PROJECT, TASK, Board, State
 from tests.support.acting import at_once
 from tests.support.errors import refused
+from tests.support.waiting import until
 
 CODE = grpc.StatusCode
 
@@ -217,6 +219,7 @@ class TestRemoveState:
         assert all(one.etag != project.etag for one, project in zip(moved, made, strict=True))
         assert board.get_project(elsewhere) == elsewhere
         assert board.told()[-4:] == ["workflow.updated", *["project.transitioned"] * 3]
+        until(lambda: activity_of(board.event("project.transitioned")).verb == "migrated", "the migration in the log")
 
     def test_so_it_does_with_tasks(self, board: Board) -> None:
         flow = board.reviewed(TASK)

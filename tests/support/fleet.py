@@ -25,8 +25,8 @@ from tests.support.settings import MASTER_KEYS, settings_for_tests
 from tests.support.stubs import Stubs, with_token
 
 SERVERS = 3
-# Those that have a feed: the servers, the streams process and the worker.
-PROCESSES = SERVERS + 2
+# Those that have a feed: the servers and the streams process. A worker lets nobody in.
+PROCESSES = SERVERS + 1
 _FEEDS = "select pid from pg_stat_activity where application_name = 'plinth-feed'"
 # Cheap hashes and wide rate limits, as settings_for_tests has them; all else is as in production.
 ENVIRONMENT = {

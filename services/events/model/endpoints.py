@@ -7,12 +7,16 @@ from typing import Self
 from uuid import UUID
 
 from services.events.errors import WebhookEndpointDisabled
-from services.events.model.health import Health
+from services.events.model.health import Health, HealthState
 from services.events.model.names import ENDPOINT
+from services.kernel.errors import FieldsInvalid, FieldViolation
 
 MAX_ENDPOINTS = 50
 # Former secrets that still sign; each costs a signature a delivery, and headers have an end.
 MAX_FORMER_SECRETS = 4
+# Of the 16 calls that a workspace may have under way: who hangs is left with one of them after its first timeout.
+MAX_CALLS = 4
+MAX_CALLS_WHILE_FAILING = 1
 DEFAULT_OVERLAP = timedelta(hours=24)
 DEFAULT_MAX_PER_SECOND = 20
 DEFAULT_RETENTION_DAYS = 30
@@ -29,7 +33,8 @@ class SignatureScheme(StrEnum):
 class WebhookEndpoint:
     """Where the events of a workspace are sent. `types` as filters read them.
 
-    `health` is how it does; `next_send_time` what its rate limit keeps. Deliveries change them without a new version.
+    `health` is how it does; `next_send_time` what its rate limit keeps; `busy_until` has, for each call under way, when
+    it counts no more although nobody has told its end. Deliveries change them without a new version.
     """
 
     workspace_id: UUID
@@ -45,6 +50,7 @@ class WebhookEndpoint:
     last_success_time: datetime | None
     last_failure_time: datetime | None
     next_send_time: datetime | None
+    busy_until: tuple[datetime, ...]
     version: int
     create_time: datetime
     update_time: datetime
@@ -59,8 +65,26 @@ class WebhookEndpoint:
         if self.health.disabled:
             raise WebhookEndpointDisabled(self.name)
 
+    def busy(self, now: datetime) -> bool:
+        """Whether as many calls are under way as it may have."""
+        limit = MAX_CALLS if self.health.state is HealthState.ACTIVE else MAX_CALLS_WHILE_FAILING
+        return sum(until > now for until in self.busy_until) >= limit
+
+    def calling(self, now: datetime, until: datetime) -> Self:
+        """With one more call under way, and without those that nobody has told the end of."""
+        return replace(self, busy_until=(*(one for one in self.busy_until if one > now), until))
+
+    def called(self, until: datetime) -> Self:
+        """After the end of the call that was to count until then."""
+        calls = list(self.busy_until)
+        if until in calls:
+            calls.remove(until)
+        return replace(self, busy_until=tuple(calls))
+
     def changed(self, patch: "EndpointPatch", now: datetime) -> Self:
-        """The endpoint after the patch; the same one when nothing differs."""
+        """The endpoint after the patch; the same one when nothing differs. Raises FieldsInvalid."""
+        if patch.signature_scheme not in (None, self.signature_scheme):
+            raise FieldsInvalid(FieldViolation("webhook_endpoint.signature_scheme", "cannot be changed"))
         rate, days = patch.max_per_second, patch.payload_retention_days
         url = self.url if patch.url is None else patch.url
         after = replace(
@@ -113,6 +137,7 @@ class EndpointSettings:
             last_success_time=None,
             last_failure_time=None,
             next_send_time=None,
+            busy_until=(),
             version=1,
             create_time=now,
             update_time=now,
@@ -121,11 +146,15 @@ class EndpointSettings:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPatch:
-    """New values of an endpoint; None leaves as it is, and zero stands for the default."""
+    """New values of an endpoint; None leaves as it is, and zero stands for the default.
+
+    A signature scheme cannot be changed, only told again.
+    """
 
     url: str | None = None
     description: str | None = None
     types: tuple[str, ...] | None = None
+    signature_scheme: SignatureScheme | None = None
     max_per_second: int | None = None
     payload_retention_days: int | None = None
 

@@ -18,7 +18,7 @@ MAX_ATTEMPTS = len(DELAYS) + 1
 # An endpoint may ask for more patience than the schedule has, but it must not hold back its deliveries for ever.
 MAX_RETRY_AFTER = timedelta(hours=24)
 _JITTER = 0.2
-_SECONDS = re.compile(r"[0-9]{1,12}")
+_SECONDS = re.compile(r"[0-9]+")
 
 
 def retry_delay(attempts: int, retry_after: timedelta | None, chance: float) -> timedelta | None:
@@ -39,7 +39,8 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
     """A Retry-After header (RFC 9110 §10.2.3), seconds or a date; None: not one. Never negative, at most 24 hours."""
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return min(timedelta(seconds=min(int(value), 10**6)), MAX_RETRY_AFTER)
+        # As a float, which is infinite where an int has more digits than Python reads.
+        return timedelta(seconds=min(float(value), MAX_RETRY_AFTER.total_seconds()))
     try:
         at = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

@@ -10,17 +10,24 @@ from services.events.model.rate import reserve
 from services.events.model.schedule import retry_delay
 
 _NO_WAIT = timedelta(0)
+# Who finds its endpoint busy looks again after a moment, or behind all others that wait.
+_MOMENT = timedelta(seconds=1)
+# Longer than a call takes (`sender.TIMEOUT`): by then its worker has died, or it has been told how it ended.
+_CALL = timedelta(seconds=30)
 # With these a receiver asks for fewer calls altogether (Standard Webhooks, "Delivery success and failure").
 _THROTTLING = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Both as they are then, and whether the delivery `goes` out now; if it has to, how long it is to wait first."""
+    """Both as they are then, and how long the delivery is to `wait`, if it has to.
+
+    One that goes out now is a call under way, for the endpoint, until it has ended, and no longer than `until`.
+    """
 
     endpoint: WebhookEndpoint
     delivery: Delivery
-    goes: bool = False
+    until: datetime | None = None
     wait: timedelta = _NO_WAIT
 
 
@@ -34,7 +41,7 @@ class Conclusion:
 
 
 def take_turn(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> Turn:
-    """Whether a delivery may go out: at its time, at its endpoint's pace, and while its endpoint is well.
+    """Whether a delivery may go out: at its time, at its endpoint's pace, and while that is well and not busy.
 
     A test goes out at once, to any endpoint that is not disabled.
     """
@@ -43,19 +50,21 @@ def take_turn(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> T
     if endpoint.health.disabled:
         return Turn(endpoint, delivery.cancelled(now, ENDPOINT_DISABLED))
     if delivery.trigger is DeliveryTrigger.TEST:
-        return Turn(endpoint, delivery, goes=True)
+        return _going(endpoint, delivery, now)
     if not endpoint.health.sends:
         return Turn(endpoint, delivery.waiting())
-    if delivery.reserved_time is not None:
-        wait = delivery.reserved_time - now
-        return Turn(endpoint, delivery, goes=wait <= _NO_WAIT, wait=max(wait, _NO_WAIT))
-    if delivery.next_attempt_time is not None and delivery.next_attempt_time > now:
-        return Turn(endpoint, delivery, wait=delivery.next_attempt_time - now)
+    due = delivery.reserved_time or delivery.next_attempt_time
+    if due is not None and due > now:
+        return Turn(endpoint, delivery, wait=due - now)
+    busy = endpoint.busy(now)
+    if delivery.reserved_time is not None and not busy:
+        return _going(endpoint, delivery, now)
     slot = reserve(endpoint.next_send_time, endpoint.max_per_second, now)
     paced = replace(endpoint, next_send_time=slot.next_time)
-    if slot.at <= now:
-        return Turn(paced, delivery, goes=True)
-    return Turn(paced, delivery.reserved(slot.at), wait=slot.at - now)
+    at = max(slot.at, now + _MOMENT) if busy else slot.at
+    if at <= now:
+        return _going(paced, delivery, now)
+    return Turn(paced, delivery.reserved(at), wait=at - now)
 
 
 def conclude(
@@ -102,6 +111,11 @@ def conclude(
     if not health.sends:
         return Conclusion(ill, counted.waiting())
     return Conclusion(ill, counted.due(now + delay), now + delay)
+
+
+def _going(endpoint: WebhookEndpoint, delivery: Delivery, now: datetime) -> Turn:
+    until = now + _CALL
+    return Turn(endpoint.calling(now, until), delivery, until=until)
 
 
 def _delay(counted: Delivery, exchange: Exchange, chance: float) -> timedelta | None:

@@ -13,7 +13,7 @@ from services.kernel.db import Session, compiled
 _FIRST = UUID(int=0)
 _SETTINGS = ("url", "description", "types", "max_per_second", "payload_retention_days", "version", "update_time")
 _HEALTH = ("state", "failures", "failing_since", "probes", "probe_time", "disable_time", "disable_reason")
-_TRAFFIC = ("last_success_time", "last_failure_time", "next_send_time")
+_TRAFFIC = ("last_success_time", "last_failure_time", "next_send_time", "busy_until")
 
 _t = webhook_endpoints.c
 _of_workspace = _t.workspace_id == bindparam("workspace")
@@ -86,7 +86,7 @@ class EndpointRepository:
         )
 
     def save_traffic(self, endpoint: WebhookEndpoint) -> None:
-        """Write what deliveries change: its health, its last times, its rate limit."""
+        """Write what deliveries change: its health, its last times, its rate limit, the calls under way."""
         self._session.run(
             _SAVE_TRAFFIC,
             workspace=endpoint.workspace_id,
@@ -141,6 +141,7 @@ def _traffic(endpoint: WebhookEndpoint) -> dict[str, object]:
         "last_success_time": endpoint.last_success_time,
         "last_failure_time": endpoint.last_failure_time,
         "next_send_time": endpoint.next_send_time,
+        "busy_until": list(endpoint.busy_until),
     }
 
 
@@ -165,6 +166,7 @@ def _endpoint(  # one parameter a column
     last_success_time: datetime | None,
     last_failure_time: datetime | None,
     next_send_time: datetime | None,
+    busy_until: list[datetime],
     version: int,
     create_time: datetime,
     update_time: datetime,
@@ -192,6 +194,7 @@ def _endpoint(  # one parameter a column
         last_success_time=last_success_time,
         last_failure_time=last_failure_time,
         next_send_time=next_send_time,
+        busy_until=tuple(busy_until),
         version=version,
         create_time=create_time,
         update_time=update_time,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,18 +17,13 @@ from services.events.webhooks.deliveries import Deliveries
 from services.kernel.clock import Clock
 from services.kernel.events import Event
 from services.kernel.ids import new_id
-from services.kernel.jobs import Attempt, Backoff, JobHandler, NewJob, PermanentError, RetryableError
-from services.kernel.jobs.run import said
+from services.kernel.jobs import Attempt, JobHandler, NewJob, PermanentError, RetryableError
 from services.kernel.parking import Parking
-from services.kernel.subscriptions import TRANSIENT, Subscription, on_behalf
-from services.kernel.unit_of_work import UnitOfWork
+from services.kernel.subscriptions import Effect, Subscription, hand_over, on_behalf
 
 QUEUE = "events"
 KIND = "events.replay"
 _BATCH = 200
-# How often an event that its subscriber cannot handle is tried, before it is parked and the others go on.
-_TRIES = 5
-_BACKOFF = Backoff(timedelta(milliseconds=100), timedelta(seconds=10))
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _TIMEOUT = timedelta(hours=6)
 # As long as its row is kept: who began it may look what became of it.
@@ -125,7 +121,7 @@ class Replays:
         )
 
     def _hand_over(self, attempt: Attempt, replay: Replay, events: list[Event]) -> int:
-        """Let the subscriber handle a batch in one commit, or where that fails each event in its own; how many it did.
+        """Let the subscriber handle a batch, and park what it cannot handle; how many events it did.
 
         They are commits of its own domain: a crash before the position is saved hands the batch over again.
         """
@@ -136,39 +132,20 @@ class Replays:
         wanted = [event for event in events if not subscription.types or event.type in subscription.types]
         if not wanted:
             return 0
-        try:
-            _commit(subscription, replay.workspace_id, wanted, subscription.handle)
-        except TRANSIENT:
-            raise
-        except Exception:  # noqa: BLE001  # any of them may be to blame: the next attempts tell which
-            return sum(self._hand_over_one(attempt, subscription, replay.workspace_id, event) for event in wanted)
-        return len(wanted)
-
-    def _hand_over_one(
-        self, attempt: Attempt, subscription: Subscription[Any], workspace_id: UUID, event: Event
-    ) -> bool:
-        """Let the subscriber handle one event, or park it after so many failures; whether it did."""
-        failure = ""
-        for number in range(_TRIES):
-            if number:
-                attempt.wait(_BACKOFF.delay(number).total_seconds())
-            try:
-                _commit(subscription, workspace_id, [event], subscription.handle)
-            except TRANSIENT:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
-                failure = said(error)
-            else:
-                return True
-        _commit(subscription, workspace_id, [event], lambda uow, event: self._park(uow, subscription, event, failure))
-        return False
+        return hand_over(
+            subscription,
+            wanted,
+            commit=partial(_commit, subscription, replay.workspace_id),
+            pause=attempt.wait,
+            park=self._park,
+        )
 
 
 def _commit(
     subscription: Subscription[Any],
     workspace_id: UUID,
     events: Sequence[Event],
-    effect: Callable[[UnitOfWork[Any], Event], None],
+    effect: Effect,
 ) -> None:
     """Have the effect of each event, on behalf of the subscriber, in one commit."""
     with subscription.units(workspace_id) as uow:

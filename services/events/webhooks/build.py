@@ -20,8 +20,9 @@ from services.kernel.jobs import JobHandler
 from services.kernel.subscriptions import Subscription
 from services.kernel.unit_of_work import Units
 
-# An attempt waits for its receiver most of the time: a workspace whose receivers hang must not take every thread.
-_AT_ONCE = 4
+# An attempt waits for its receiver most of the time: a workspace whose receivers hang must not take every thread, nor
+# one receiver all that its workspace has (`MAX_CALLS`).
+_AT_ONCE = 16
 # Longer than a request may take, and its two transactions.
 _TIMEOUT = timedelta(minutes=2)
 

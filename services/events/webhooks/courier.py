@@ -30,12 +30,13 @@ _CONTENT = {"content-type": f"{JSON}; charset=utf-8", "user-agent": "Plinth-Webh
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """A delivery that goes out now: its body, and what signs it."""
+    """A delivery that goes out now: its body, what signs it, and until when it counts as under way (a probe never)."""
 
     endpoint: WebhookEndpoint
     delivery: Delivery
     body: bytes
     secrets: tuple[Secret, ...]
+    until: datetime | None
 
 
 class Courier:
@@ -92,7 +93,7 @@ class Courier:
             wait = self._until(endpoint.health.probe_time)
             if wait > timedelta(0):
                 raise RetryableError("It is not time for the next probe.", retry_after=wait)
-            parcel = self._parcel(uow, endpoint, self._deliveries.probe(uow, endpoint))
+            parcel = self._parcel(uow, endpoint, self._deliveries.probe(uow, endpoint), None)
             uow.commit()
         exchange = self._send(parcel)
         came_of_it = self._record(parcel, exchange, probe=True)
@@ -126,17 +127,23 @@ class Courier:
             if turn.delivery.state is DeliveryState.WAITING:
                 # Somebody may have cancelled the job that probes; while it lives there is no second.
                 self._have_probed(uow, endpoint)
-            parcel = self._parcel(uow, turn.endpoint, turn.delivery) if turn.goes else None
+            parcel = self._parcel(uow, turn.endpoint, turn.delivery, turn.until) if turn.until else None
             uow.commit()
         if turn.wait:
             raise RetryableError("It is not its turn yet.", retry_after=turn.wait)
         return parcel
 
-    def _parcel(self, uow: UnitOfWork[EventsRepositories], endpoint: WebhookEndpoint, delivery: Delivery) -> _Parcel:
+    def _parcel(
+        self,
+        uow: UnitOfWork[EventsRepositories],
+        endpoint: WebhookEndpoint,
+        delivery: Delivery,
+        until: datetime | None,
+    ) -> _Parcel:
         if delivery.payload is None:
             raise PermanentError("The body of the delivery is no longer kept.")
         secrets = uow.repo.secrets.live(endpoint.workspace_id, endpoint.endpoint_id, self._clock.now())
-        return _Parcel(endpoint, delivery, delivery.payload, tuple(secrets))
+        return _Parcel(endpoint, delivery, delivery.payload, tuple(secrets), until)
 
     def _send(self, parcel: _Parcel) -> Exchange:
         signed = signing.headers(
@@ -153,7 +160,7 @@ class Courier:
             if endpoint is None or delivery is None:
                 return None
             came_of_it = conclude(
-                endpoint,
+                endpoint if parcel.until is None else endpoint.called(parcel.until),
                 delivery,
                 exchange,
                 round_number=of.round,

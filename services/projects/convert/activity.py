@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from uuid import UUID
 
-from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from plinth.projects.v1 import activity_pb2, approval_pb2, events_pb2
 from plinth.projects.v1 import activity_service_pb2 as pb
+from services.kernel import sse_stream
 from services.kernel.errors import NameInvalid
 from services.kernel.events import Event
 from services.kernel.names import WORKSPACE
@@ -20,15 +20,21 @@ from services.projects.model.changes import FieldChange
 from services.projects.model.names import PROJECT, TASK
 
 EVENT_TYPES = frozenset(event_type(message) for message in events_pb2.DESCRIPTOR.message_types_by_name.values())
+# What became of that which was in a state that its workflow no longer has.
+_MIGRATED = "migrated"
 
 
 @dataclass(frozen=True, slots=True)
 class _Deed:
-    """What an event says of its own: the project or task that it is about, if any, what changed, and why."""
+    """What an event says of its own: the project or task that it is about, if any, what changed, and why.
+
+    `verb` says what was done where the event's type does not.
+    """
 
     of: str
     changes: tuple[FieldChange, ...] = ()
     comment: str = ""
+    verb: str = ""
 
 
 def activity_of(event: Event) -> Activity:
@@ -42,7 +48,7 @@ def activity_of(event: Event) -> Activity:
         event_id=event.id,
         project_id=_project_in(deed.of),
         time=event.time,
-        verb=event.type.split(".")[3],
+        verb=deed.verb or event.type.split(".")[3],
         resource=event.subject,
         actor=event.actor,
         changes=deed.changes,
@@ -62,6 +68,8 @@ def _deed(message: Message) -> _Deed:
             return _Deed(message.project, _created(message))
         case events_pb2.ProjectUpdated():
             return _Deed(message.project, _as_told(message.changes))
+        case events_pb2.ProjectTransitioned(migrated=True):
+            return _Deed(message.project, _moved(message), verb=_MIGRATED)
         case events_pb2.ProjectTransitioned():
             return _Deed(message.project, _moved(message), message.comment)
         case events_pb2.ProjectDeleted():
@@ -76,6 +84,8 @@ def _deed(message: Message) -> _Deed:
             return _Deed(message.task, _as_told(message.changes))
         case events_pb2.TaskMoved():
             return _Deed(message.task, (FieldChange("position", message.old_position, message.new_position),))
+        case events_pb2.TaskTransitioned(migrated=True):
+            return _Deed(message.task, _moved(message), verb=_MIGRATED)
         case events_pb2.TaskTransitioned():
             return _Deed(message.task, _moved(message), message.comment)
         case events_pb2.TaskDeleted():
@@ -180,7 +190,7 @@ class _Told:
 
     @cached_property
     def json(self) -> str:
-        return MessageToJson(self.message, indent=None)
+        return sse_stream.as_json(self.message)
 
 
 # A thousand streams tell of the same event within a moment, and a page of the past is looked through before it is told.

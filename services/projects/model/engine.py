@@ -72,12 +72,17 @@ def decide_approved(rules: Rules, item: Item, to_state: str, requester_id: UUID,
     return _move(rules, transition)
 
 
-def available(rules: Rules, item: Item, actor: Actor, now: datetime) -> list[Available]:
-    """Where the item could go from where it is, and what would keep this actor from it."""
+def available(
+    rules: Rules, item: Item, actor: Actor, now: datetime, denied: PlinthError | None = None
+) -> list[Available]:
+    """Where the item could go from where it is, and what would keep this actor from it.
+
+    `denied` is what keeps them from every move, whatever the workflow says.
+    """
     return [
         Available(
             rules.definition.by_id[transition.to_state],
-            _refusal(item, transition, actor, now),
+            denied or _refusal(item, transition, actor, now),
             transition.required_approvals,
         )
         for transition in rules.definition.out_of(item.state)

@@ -1,5 +1,6 @@
 """Use cases of ApprovalService."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from services.kernel.clock import Clock
@@ -62,18 +63,19 @@ class ApprovalService:
                 uow.commit()
         return after
 
-    def expire(self, workspace_id: UUID, approval_id: UUID) -> Approval | None:
-        """Call the move off, if its time is up and it still waits: the approval, if it is there."""
+    def expire(self, workspace_id: UUID, approval_id: UUID) -> timedelta | None:
+        """Call the move off, if its time is up and it still waits; for how long it can yet be decided, if it can."""
+        now = self._clock.now()
         with self._units(workspace_id) as uow:
             before = uow.repo.approvals.lock(workspace_id, approval_id)
             if before is None:
                 return None
-            after = before.expired(self._clock.now())
+            after = before.expired(now)
             if after is not before:
                 uow.repo.approvals.save(after)
                 uow.emit(after.name, news.approval_expired(after))
                 uow.commit()
-        return after
+        return after.expire_time - now if after.pending else None
 
     def _locked(self, uow: ProjectsUnitOfWork, workspace_id: UUID, approval_id: UUID) -> Approval:
         """The approval, locked after what it is to move: in the order of every transition, so that none deadlocks."""

@@ -5,15 +5,19 @@ from collections import OrderedDict
 from datetime import datetime
 from uuid import UUID
 
+from services.kernel.caller import current_caller
+from services.kernel.errors import LacksPermission
 from services.kernel.ids import new_id
 from services.projects.model.approvals import Approval, ApprovalState
 from services.projects.model.engine import Actor, Available, Move, Rules, available
 from services.projects.model.items import Item
 from services.projects.model.tasks import Task
-from services.projects.model.workflows import Definition
+from services.projects.model.workflows import Definition, Subject
 from services.projects.service import news
-from services.projects.service.units import ProjectsUnitOfWork
+from services.projects.service.units import ProjectsUnitOfWork, current_actor
 
+# What the contract demands for a move.
+_PERMISSIONS = {Subject.PROJECT: "projects.transition", Subject.TASK: "tasks.transition"}
 _KEPT = 1000
 
 
@@ -42,12 +46,13 @@ class RuleBook:
         return Rules(definition, version)
 
 
-def available_moves(
-    uow: ProjectsUnitOfWork, rules: Rules, item: Item, actor: Actor, now: datetime
-) -> list[tuple[Available, str]]:
-    """Where the item could go, and the name of the approval that a move waits for already, if any."""
+def available_moves(uow: ProjectsUnitOfWork, rules: Rules, item: Item, now: datetime) -> list[tuple[Available, str]]:
+    """Where the caller could take the item, and the name of the approval that a move waits for already, if any."""
+    permission = _PERMISSIONS[item.subject]
+    denied = None if permission in current_caller().require_grant().permissions else LacksPermission(permission)
     waiting = {one.to_state: one.name for one in uow.repo.approvals.pending(item.workspace_id, item.item_id)}
-    return [(one, waiting.get(one.to_state.state_id, "")) for one in available(rules, item, actor, now)]
+    found = available(rules, item, current_actor(), now, denied)
+    return [(one, waiting.get(one.to_state.state_id, "")) for one in found]
 
 
 def ask(

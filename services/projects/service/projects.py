@@ -176,7 +176,7 @@ class ProjectService:
             aim = self._aim(uow, workspace_id, project_id, now)
             aim.project.require_living()
             rules = self._rule_book.rules(uow, aim.project, aim.definition_version)
-            return available_moves(uow, rules, aim.project, current_actor(), now)
+            return available_moves(uow, rules, aim.project, now)
 
     def _tell(
         self, uow: ProjectsUnitOfWork, aim: Aim, move: Move, comment: str, now: datetime, approval: str = ""

@@ -178,7 +178,7 @@ class TaskService:
         with self._units() as uow:
             self._project(uow, workspace_id, project_id).require_living()
             task = _found(uow.repo.tasks.get(workspace_id, project_id, task_id), workspace_id, project_id, task_id)
-            return available_moves(uow, self._rules(uow, task), task, current_actor(), self._clock.now())
+            return available_moves(uow, self._rules(uow, task), task, self._clock.now())
 
     def _changeable(
         self,

@@ -51,16 +51,20 @@ class TestRetryDelay:
 
 
 class TestParseRetryAfter:
-    @given(st.integers(0, 10**12 - 1))
+    @given(st.integers(0, 10**6))
     def test_seconds(self, seconds: int) -> None:
-        assert parse_retry_after(f" {seconds} ", NOW) == min(timedelta(seconds=min(seconds, 10**6)), MAX_RETRY_AFTER)
+        assert parse_retry_after(f" {seconds} ", NOW) == min(timedelta(seconds=seconds), MAX_RETRY_AFTER)
+
+    @pytest.mark.parametrize("digits", [12, 13, 20, 5000])
+    def test_however_many_digits_it_is_a_day_at_most(self, digits: int) -> None:
+        assert parse_retry_after("9" * digits, NOW) == MAX_RETRY_AFTER
 
     @given(st.integers(-1000, 1000))
     def test_a_date(self, seconds: int) -> None:
         value = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
         assert parse_retry_after(value, NOW) == timedelta(seconds=max(seconds, 0))
 
-    @pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "9" * 40, "٣", "Sun, 32 Mar 2026 99:00:00 GMT"])
+    @pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "٣", "Sun, 32 Mar 2026 99:00:00 GMT"])
     def test_what_is_neither_is_passed_over(self, value: str) -> None:
         assert parse_retry_after(value, NOW) is None
 

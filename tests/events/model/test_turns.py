@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.events.model.attempts import Exchange, Failure
 from services.events.model.deliveries import Delivery, DeliveryState, DeliveryTrigger
-from services.events.model.endpoints import EndpointSettings, SignatureScheme, WebhookEndpoint
+from services.events.model.endpoints import MAX_CALLS, EndpointSettings, SignatureScheme, WebhookEndpoint
 from services.events.model.health import Health
 from services.events.model.turns import conclude, take_turn
 from services.kernel.ids import new_id
@@ -73,6 +73,27 @@ def deliveries(draw: st.DrawFn) -> Delivery:
     )
 
 
+def _pending() -> Delivery:
+    return Delivery(
+        workspace_id=WORKSPACE,
+        endpoint_id=new_id(),
+        delivery_id=new_id(),
+        event_id=new_id(),
+        event_type="a.b",
+        trigger=DeliveryTrigger.EVENT,
+        state=DeliveryState.PENDING,
+        attempt_count=0,
+        round=1,
+        round_attempts=0,
+        next_attempt_time=NOW,
+        reserved_time=None,
+        payload=b"{}",
+        last_error="",
+        create_time=NOW,
+        end_time=None,
+    )
+
+
 exchanges = st.builds(
     lambda failure, retry_after: Exchange(
         NOW,
@@ -105,8 +126,9 @@ class TestTakeTurn:
     ) -> None:
         turn = take_turn(endpoint, delivery, NOW)
         assert fits(turn.delivery)
-        assert not (turn.goes and turn.wait)
-        if turn.goes:
+        assert not (turn.until and turn.wait)
+        if turn.until:
+            assert turn.endpoint.busy_until == (turn.until,)
             assert delivery.state is DeliveryState.PENDING
             assert endpoint.health.sends or delivery.trigger is DeliveryTrigger.TEST
             assert not endpoint.health.disabled
@@ -127,6 +149,49 @@ class TestTakeTurn:
         second = take_turn(first.endpoint, first.delivery, NOW)
         if first.wait and first.delivery.reserved_time is not None:
             assert second.endpoint is first.endpoint
+
+
+class TestBusy:
+    def _endpoint(self, health: Health, calls: int) -> WebhookEndpoint:
+        settings = EndpointSettings("https://example.com", "", (), SignatureScheme.HMAC_SHA256, 1000, 0)
+        endpoint = replace(settings.endpoint(WORKSPACE, new_id(), None, NOW), health=health)
+        for _ in range(calls):
+            endpoint = endpoint.calling(NOW, NOW + timedelta(seconds=30))
+        return endpoint
+
+    @given(deliveries(), st.sampled_from([(Health(), MAX_CALLS), (_failing(1, timedelta(0)), 1)]))
+    def test_who_finds_its_endpoint_busy_waits_and_goes_once_a_call_has_ended(
+        self, delivery: Delivery, case: tuple[Health, int]
+    ) -> None:
+        health, limit = case
+        due = replace(delivery.reopened(NOW), trigger=DeliveryTrigger.EVENT)
+        assert take_turn(self._endpoint(health, limit - 1), due, NOW).until is not None
+        turn = take_turn(self._endpoint(health, limit), due, NOW)
+        assert turn.until is None
+        assert turn.wait
+        assert turn.delivery.attempt_count == delivery.attempt_count
+        free = turn.endpoint.called(turn.endpoint.busy_until[0])
+        assert take_turn(free, turn.delivery, NOW + turn.wait).until is not None
+        assert take_turn(turn.endpoint, turn.delivery, NOW + turn.wait).until is None
+
+    @given(deliveries())
+    def test_a_call_whose_end_nobody_tells_counts_for_a_while_only(self, delivery: Delivery) -> None:
+        due, later = delivery.reopened(NOW), NOW + timedelta(seconds=30)
+        turn = take_turn(self._endpoint(Health(), MAX_CALLS), due, later)
+        assert turn.until is not None
+        assert turn.endpoint.busy_until == (turn.until,)
+
+    def test_those_that_wait_come_back_at_the_pace_of_their_endpoint(self) -> None:
+        endpoint, waits = replace(self._endpoint(Health(), MAX_CALLS), max_per_second=10), []
+        for _ in range(40):
+            turn = take_turn(endpoint, _pending(), NOW)
+            endpoint = turn.endpoint
+            waits.append(turn.wait)
+        assert waits[-1] >= timedelta(seconds=3)
+
+    def test_a_test_goes_all_the_same(self) -> None:
+        test = replace(_pending(), trigger=DeliveryTrigger.TEST)
+        assert take_turn(self._endpoint(Health(), MAX_CALLS), test, NOW).until is not None
 
 
 class TestConclude:

@@ -140,6 +140,14 @@ class TestRetried:
         desk.work_for(HOUR)
         assert len(there.received) == 3
 
+    def test_no_later_than_in_a_day_however_long_the_receiver_asks_for(self, desk: Desk, there: Receiver) -> None:
+        there.manner = answering("429 Slow", "Retry-After: 99999999999999999999")
+        desk.endpoint(there.url())
+        desk.happen()
+        desk.work()
+        (due,) = dues(desk)
+        assert timedelta(hours=24) <= due <= timedelta(hours=24) * 1.2
+
     @pytest.mark.parametrize(
         ("manner", "failure"),
         [

@@ -96,3 +96,13 @@ class TestWorker:
             happen(other, 5)
             until(lambda: len(other.deliveries(quick, DeliveryState.DELIVERED)) == 5, "5 deliveries")
             assert stuck.connections <= 4
+
+    def test_a_receiver_that_hangs_holds_up_no_other_of_its_workspace(self, live: Desk, there: Receiver) -> None:
+        quick = live.endpoint(there.url())
+        with receiver(hanging) as stuck:
+            slow = live.endpoint(stuck.url())
+            happen(live)
+            until(lambda: stuck.connections > 0, "a call that hangs")
+            happen(live, 30)
+            until(lambda: len(live.deliveries(quick, DeliveryState.DELIVERED)) == 31, "31 deliveries")
+            assert {delivery.attempt_count for delivery in live.deliveries(slow)} == {0}

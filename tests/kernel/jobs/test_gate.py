@@ -248,7 +248,7 @@ def _pages_of_a_claim(owner: Owner, bench: Bench, marks: Marks) -> int:
         "careful": False,
     }
     with owner.transaction(force_rollback=True):
-        owner.execute("set local enable_seqscan = off")
+        owner.execute(gate._PREPARE.sql, gate._PREPARE.defaults)
         [plan] = owner.execute("explain (analyze, buffers, format json) " + claims._TAKE.sql, values).fetchall()
     top: Any = plan["QUERY PLAN"][0]["Plan"]
     return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])

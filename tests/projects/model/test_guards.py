@@ -38,6 +38,7 @@ class TestHolds:
             "project.category == 'started' && project.author != caller.user",
             "caller.role == 'admin'",
             "project.due_time == null",
+            "has(project.due_time)",
             "now - project.create_time > duration('48h')",
             "size(project.description) == 0",
         ],
