@@ -48,9 +48,11 @@ browser: $(STAMP)
 	@$(BIN)/python -m tests.support.browser
 
 # Twice: each domain in a process of its own with a single thread, where a call that waits for itself would wait for
-# ever; then everything, in one process as `make up` runs it.
+# ever; then everything, in one process as `make up` runs it. What a single field may hold is judged before any domain
+# is asked, the same in both, so it is tried once.
 test: deps browser
-	@$(BIN)/pytest -n auto --apart --threads 1 tests/contract tests/identity tests/tenancy tests/projects
+	@$(BIN)/pytest -n auto --apart --threads 1 --ignore tests/contract/test_fields.py \
+		tests/contract tests/identity tests/tenancy tests/projects
 	@$(BIN)/pytest -n auto
 
 # Changes nothing: what is generated is made anew in a temporary folder and compared.

@@ -8,3 +8,7 @@ down_revision = "0007"
 
 def upgrade() -> None:
     op.execute("alter table events.webhook_endpoints add column busy_until timestamptz[] not null default '{}'")
+
+
+def downgrade() -> None:
+    op.execute("alter table events.webhook_endpoints drop column busy_until")
