@@ -190,7 +190,7 @@ class LogTail:
 
     # A stop is noticed after the shorter; a notice that was lost on the way is made up for after the longer.
     _SLICE_SECONDS = 0.25
-    _LOOK_SECONDS = 10.0
+    _LOOK_SECONDS = 20.0
     _RETRY_SECONDS = 0.25
     _AT_ONCE = 1000
 
