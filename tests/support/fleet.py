@@ -20,25 +20,16 @@ from services.kernel import migrations
 from services.kernel.secrets import Keyring
 from services.mesh.health import grpc_serving
 from services.mesh.supervisor import Supervisor
+from tests.support import settings
 from tests.support.people import People
-from tests.support.settings import MASTER_KEYS, settings_for_tests
 from tests.support.stubs import Stubs, with_token
 
 SERVERS = 3
 # Those that have a feed: the servers and the streams process. A worker lets nobody in.
 PROCESSES = SERVERS + 1
 _FEEDS = "select pid from pg_stat_activity where application_name = 'plinth-feed'"
-# Cheap hashes and wide rate limits, as settings_for_tests has them; all else is as in production.
-ENVIRONMENT = {
-    "PLINTH_MASTER_KEYS": MASTER_KEYS,
-    "PLINTH_ARGON2_MEMORY_KIB": "8",
-    "PLINTH_ARGON2_TIME": "1",
-    "PLINTH_RATE_STANDARD": "100000",
-    "PLINTH_RATE_CREDENTIALS": "100000",
-    "PLINTH_RATE_BULK": "100000",
-    "PLINTH_DRAIN_SECONDS": "2",
-    "PLINTH_LOG_LEVEL": "WARNING",
-}
+# As in production but for what costs time or what a test meets by accident; servers that are overloaded say so soon.
+ENVIRONMENT = settings.ENVIRONMENT | {"PLINTH_MAX_QUEUE_SECONDS": "1"}
 # Each test hears at once what a connection of its own can do, whatever the tests before have broken.
 _IMPATIENT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
 
@@ -48,8 +39,8 @@ class Fleet:
 
     def __init__(self, mesh: Supervisor) -> None:
         self.mesh = mesh
-        self.settings = settings_for_tests(database_url=mesh.database_url)
-        self.tokens = ServiceTokens(Keyring.parse(MASTER_KEYS))
+        self.settings = settings.settings_for_tests(database_url=mesh.database_url)
+        self.tokens = ServiceTokens(Keyring.parse(settings.MASTER_KEYS))
         self.servers = [self.channel(self.address(server)) for server in range(SERVERS)]
         self.edge = self.channel(mesh.edge_address)
         self.people = People(self.servers[0], self.read_mail)

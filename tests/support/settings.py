@@ -17,13 +17,14 @@ ENVIRONMENT = {
     "PLINTH_RATE_STANDARD": "100000",
     "PLINTH_RATE_CREDENTIALS": "100000",
     "PLINTH_RATE_BULK": "100000",
+    "PLINTH_MAX_QUEUE_SECONDS": "30",
     "PLINTH_DRAIN_SECONDS": "2",
     "PLINTH_LOG_LEVEL": "WARNING",
 }
 
 
 def settings_for_tests(database_url: str, **overrides: object) -> Settings:
-    """Cheap password hashes and wide rate limits, so that tests meet neither by accident."""
+    """Cheap password hashes, wide rate limits and much patience, so that no test meets a limit by accident."""
     values: dict[str, object] = {
         "database_url": database_url,
         "data_dir": Path("unused"),
@@ -33,6 +34,7 @@ def settings_for_tests(database_url: str, **overrides: object) -> Settings:
         "rate_standard": 100_000.0,
         "rate_credentials": 100_000.0,
         "rate_bulk": 100_000.0,
+        "max_queue_seconds": 30.0,
         "drain_seconds": 2.0,
         "log_level": "WARNING",
         "trace_ratio": 1.0,

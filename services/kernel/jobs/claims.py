@@ -40,7 +40,7 @@ with candidates as materialized (
 ), taken as (
     update jobs.jobs set state = 'running', attempt = attempt + 1, worker = :worker,
         fence = greatest(fence + 1, :fence), lease_time = :lease_time, start_time = :now
-    where state = 'ready' and ctid = any(array(
+    where case state when 'ready' then true end and ctid = any(array(
         select row from candidates where not cast(:careful as boolean) union all select row from unlocked
     ))
     returning rank, turn, id, workspace_id, kind, subject, payload, attempt, max_attempts, fence, run_time, create_time,

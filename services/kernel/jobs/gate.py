@@ -129,7 +129,7 @@ with incoming as materialized (
     update jobs.jobs set
         state = case when not is_due then 'scheduled' when has_room then 'ready' else 'waiting' end,
         turn = case when is_due and has_room then placed.turn end
-    from placed where jobs.ctid = placed.row and jobs.state in ('arrived', 'scheduled', 'waiting')
+    from placed where jobs.ctid = placed.row and case when jobs.state in ('arrived', 'scheduled', 'waiting') then true end
     returning 1
 )
 select (select count(*) from incoming) as incoming, (select count(*) from moved) as passed,
@@ -165,7 +165,7 @@ with recursive lanes as (
 update jobs.jobs set state = 'arrived', arrival = pg_current_xact_id()
 where ctid = any(array(
     select ctid from jobs.jobs
-    where ctid = any(array(select row from chosen)) and state = 'waiting' for update skip locked
+    where ctid = any(array(select row from chosen)) and case state when 'waiting' then true end for update skip locked
 ))
 """)
 )
