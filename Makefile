@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 BUF := $(BIN)/buf
 # Made after each installation; older than what it was made from means: install again.
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 # The contract as it last landed, as a descriptor image. See `land`.
 LANDED := proto/landed.binpb
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test browser lint gen deps breaking land bench clean
+.PHONY: help up demo test browser lint gen deps breaking land bench bench-search clean
 
 help:
 	@echo 'make up     the whole mesh on this machine: PostgreSQL, server, streams, worker, Envoy'
@@ -22,12 +23,18 @@ help:
 	@echo 'make deps   the protos of others that the contract imports, into .deps/'
 	@echo 'make land   takes the contract as it is for the one that may not be broken'
 	@echo 'make bench  speed, against a peer'
+	@echo 'make bench-search  how good search is: Cranfield, or any collection in TREC form'
 	@echo 'make clean  removes all that was made here but the data'
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plinth needs Python 3.11 or newer.")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What only `make bench` needs.
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
 up: $(STAMP)
@@ -48,11 +55,14 @@ browser: $(STAMP)
 	@$(BIN)/python -m tests.support.browser
 
 # Twice: each domain in a process of its own with a single thread, where a call that waits for itself would wait for
-# ever; then everything, in one process as `make up` runs it. What a single field may hold is judged before any domain
-# is asked, the same in both, so it is tried once.
+# ever; then everything, in one process as `make up` runs it. Of the contract the first run tries what one process asks
+# another: that every method is answered, and who is let in. What a field, an etag, a page token or a request_id may be,
+# a process decides for itself, the same in both; and models, parsers, blobs and embedders know no processes.
 test: deps browser
-	@$(BIN)/pytest -n auto --apart --threads 1 --ignore tests/contract/test_fields.py \
-		tests/contract tests/identity tests/tenancy tests/projects
+	@$(BIN)/pytest -n auto --apart --threads 1 --ignore-glob 'tests/*/model' --ignore tests/documents/parsing \
+		--ignore tests/documents/blobs --ignore tests/search/embedders \
+		tests/contract/test_valid.py tests/contract/test_isolation.py tests/contract/test_refusals.py \
+		tests/identity tests/tenancy tests/projects tests/documents tests/search
 	@$(BIN)/pytest -n auto
 
 # Changes nothing: what is generated is made anew in a temporary folder and compared.
@@ -81,8 +91,12 @@ land: deps
 	@$(BUF) build --exclude-source-info --output $(LANDED)
 	@echo 'The contract has landed: commit $(LANDED).'
 
-bench: deps
+bench: deps $(BENCH_STAMP)
 	@$(BIN)/python -m tests.bench
+
+# ARGS="--docs … --queries … --qrels …" for another collection than Cranfield.
+bench-search: $(STAMP)
+	@$(BIN)/python -m tests.bench_search $(ARGS)
 
 clean:
 	rm -rf $(VENV) .build .deps .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis \

@@ -1,7 +1,8 @@
 """Stage `admission`: a call that waited too long for a thread, or that nobody waits for any more, is not begun.
 
 The pool stamps each call when it arrives, so the stage sees the queue that a semaphore inside a handler never would:
-threads bound how many are at work, and age bounds how long one may have waited.
+threads bound how many are at work, and age bounds how long one may have waited. Transfers keep a thread for as long as
+their clients like, so that they may have some of the threads only.
 """
 
 import threading
@@ -36,9 +37,10 @@ def _stamped(arrived: float, fn: Callable[..., Any], *args: Any, **kwargs: Any) 
 class Admission(Stage):
     """Refuses what comes too late, before it costs anything."""
 
-    def __init__(self, max_queue_seconds: float) -> None:
+    def __init__(self, max_queue_seconds: float, max_transfers: int) -> None:
         self._max_queue_seconds = max_queue_seconds
         self._draining = threading.Event()
+        self._transfers = threading.Semaphore(max_transfers)
 
     def drain(self) -> None:
         """Admit no more."""
@@ -56,3 +58,12 @@ class Admission(Stage):
         waited = time.monotonic() - getattr(_arrival, "time", time.monotonic())
         if waited > self._max_queue_seconds:
             raise Overloaded
+        if call.policy.transfers:
+            if not self._transfers.acquire(blocking=False):
+                raise Overloaded
+            call.extras["transfer"] = self._transfers
+
+    def leave(self, call: Call) -> None:
+        """Make room for another transfer."""
+        if "transfer" in call.extras:
+            call.extras.pop("transfer").release()

@@ -70,7 +70,8 @@ class AioChain(AsyncServerInterceptor):
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """As the base class does; a request that cannot be parsed reaches the chain, and is refused there."""
         handler = await super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
-        return tolerant(handler) if handler is not None and handler_call_details.method in self._policies else handler
+        policy = self._policies.get(handler_call_details.method)
+        return tolerant(handler, policy) if handler is not None and policy is not None else handler
 
     def open_streams(self) -> int:
         """How many streams are being served."""

@@ -73,6 +73,7 @@ class Call:
     answering = False  # a stream has begun to answer: its headers have gone
     local_caller: str | None = None  # the service of this very process that calls
     first_message: Callable[[], Any] | None = None  # waits for it, where the client streams
+    stop_reading: Callable[[], None] | None = None  # says that no more of its messages are wanted
     principal = NOBODY
     by_cookie = False  # a cookie said who calls: the browser sends it, whichever page asks for it
     workspace_id: UUID | None = None

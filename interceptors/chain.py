@@ -1,8 +1,6 @@
 """The one chain: the ordered list of stages that every call passes, and its walk for calls on threads."""
 
 import contextlib
-import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Token
@@ -22,10 +20,11 @@ from interceptors.csrf import Csrf
 from interceptors.errors import Errors, retry_after_seconds, status_of
 from interceptors.idempotency import Idempotency
 from interceptors.metrics import Metrics
-from interceptors.opening import FIRST_MESSAGE_SECONDS, Opening, readable, tolerant
+from interceptors.opening import BrokenOff, Opening, tolerant
 from interceptors.policy import PolicyTable
 from interceptors.ports import Quota
 from interceptors.quota import Quotas, TokenBuckets
+from interceptors.request_stream import RequestStream
 from interceptors.stages import Stage, Walk
 from interceptors.tenant import Tenant
 from interceptors.tracing import Tracing
@@ -40,6 +39,8 @@ from services.kernel.telemetry import LineWriter
 
 # The mesh's own services, which show nothing of any tenant. Every other method needs a policy.
 UNGUARDED = ("/grpc.health.v1.", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
+# The edge's transcoder tells which URL was called; a call of gRPC has none.
+_TRANSCODED = "x-envoy-original-path"
 # An open stream is judged again before a message that comes this long after the last judgement.
 RECHECK_SECONDS = 0.25
 
@@ -105,18 +106,19 @@ def build_stages(
     quota: Quota,
 ) -> Stages:
     """The stages of one process."""
+    max_transfers = max(1, settings.threads // 2)
     return Stages(
         tracing=Tracing(provider, settings.trace_ratio),
         metrics=Metrics(),
         logging=AccessLog(writer),
         errors=Errors(),
-        admission=Admission(settings.max_queue_seconds),
+        admission=Admission(settings.max_queue_seconds, max_transfers),
         auth=auth,
         opening=Opening(),
         csrf=Csrf(settings),
         tenant=Tenant(),
         access=access,
-        quota=Quotas(rate_limits(settings), quota),
+        quota=Quotas(rate_limits(settings), quota, max(1, max_transfers // 2)),
         validation=Validation(),
         idempotency=Idempotency(keyring),
     )
@@ -165,7 +167,7 @@ class Chain(ServerInterceptor):
             return continuation(handler_call_details)
         handler = super().intercept_service(continuation, handler_call_details)  # type: ignore[no-untyped-call]
         if handler is not None and method in self._policies:
-            handler = self._handlers[method] = tolerant(handler)
+            handler = self._handlers[method] = tolerant(handler, self._policies[method])
         return handler
 
     def intercept(self, method: Callable[..., Any], request_or_iterator: Any, context: Any, method_name: str) -> Any:
@@ -190,7 +192,7 @@ class Chain(ServerInterceptor):
             response = call.policy.response_class.FromString(replay.answer)
         except BaseException as error:  # noqa: BLE001  # the errors stage is the one place that knows them all
             call.error = error
-        self._walk.leave(call)
+        self._leave(call)
         if call.error is not None:
             refuse(call)
         return response
@@ -201,17 +203,19 @@ class Chain(ServerInterceptor):
             yield from self._answers(call, method, request)
         except BaseException as error:  # noqa: BLE001  # GeneratorExit too, when the client has gone
             call.error = error
-        self._walk.leave(call)
+        self._leave(call)
         if isinstance(call.error, GeneratorExit):
             raise call.error
         if call.error is not None:
+            if call.answering and call.policy.downloads and _TRANSCODED in call.metadata:
+                yield BrokenOff()
             refuse(call)
 
     def _answers(self, call: Call, method: Callable[..., Any], request: Any) -> Iterator[Any]:
         acting = Acting(call)
         with acting:
             responses = iter(method(request, call.context))
-        checked = time.monotonic()
+        recheck = self._recheck_of(call)
         try:
             while True:
                 # A generator's body runs inside `next`: the caller is set for just so long, each time.
@@ -219,9 +223,9 @@ class Chain(ServerInterceptor):
                     response = next(responses, None)
                 if response is None:
                     break
-                if time.monotonic() - checked > RECHECK_SECONDS:
-                    self._walk.recheck(call)
-                    checked = time.monotonic()
+                if call.deadline is not None and time.monotonic() > call.deadline:
+                    raise CallDeadlineExceeded
+                recheck()
                 call.answering = True
                 yield response
         finally:
@@ -234,32 +238,31 @@ class Chain(ServerInterceptor):
             call.request = request
             self._walk.enter(call)
             return request
-        call.first_message = lambda: _first_of(request, call.context)
+        messages = RequestStream(request, call.deadline, self._recheck_of(call))
+        call.first_message, call.stop_reading = messages.first, messages.close
         self._walk.enter(call)
-        return map(readable, itertools.chain([call.request], request))
+        return messages
+
+    def _recheck_of(self, call: Call) -> Callable[[], None]:
+        """Judges the call again, if it is long enough ago; to be called at each message of a stream."""
+        checked = time.monotonic()
+
+        def recheck() -> None:
+            nonlocal checked
+            if time.monotonic() - checked > RECHECK_SECONDS:
+                self._walk.recheck(call)
+                checked = time.monotonic()
+
+        return recheck
+
+    def _leave(self, call: Call) -> None:
+        if call.stop_reading is not None:
+            call.stop_reading()
+        self._walk.leave(call)
 
 
 def _nothing() -> None:
     pass
-
-
-def _first_of(requests: Iterator[Any], context: Any) -> Any:
-    """The first message of a client stream; one that never comes is cut off, so that it holds no thread."""
-    late = threading.Event()
-
-    def cut_off() -> None:
-        late.set()
-        context.cancel()
-
-    timer = threading.Timer(FIRST_MESSAGE_SECONDS, cut_off)
-    timer.daemon = True
-    timer.start()
-    try:
-        return next(requests, None)
-    finally:
-        timer.cancel()
-        if late.is_set():
-            raise CallDeadlineExceeded
 
 
 def unguarded(method: Callable[..., Any], request: Any, context: Any, method_name: str) -> Any:

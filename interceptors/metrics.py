@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from interceptors.call import CODE_NAMES, Call
 from interceptors.stages import Stage
 
-_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 60.0, 600.0)
 _LABELS = ("service", "method", "code")
 
 

@@ -1,12 +1,14 @@
 """Stage `opening`: the request itself. A client stream shows its first message here, and unreadable bytes end here."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from interceptors.call import Call
+from interceptors.policy import Access, MethodPolicy
 from interceptors.stages import Stage
 from services.kernel.errors import FieldsInvalid, FieldViolation
 
@@ -14,8 +16,23 @@ from services.kernel.errors import FieldsInvalid, FieldViolation
 FIRST_MESSAGE_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
 class Malformed:
-    """Stands for a request whose bytes are not a message of the method's type."""
+    """Stands for a request that is not read, and says what is wrong with it."""
+
+    wrong: str
+
+
+_NO_MESSAGE = Malformed("is not a message of this method's type")
+
+
+class BrokenOff:
+    """Stands for the answers of a download that will not come."""
+
+
+# No message begins like this. A transcoder that meets it breaks the connection off; after a status, which comes too
+# late for HTTP to tell, it would end the body as if all had been said (Envoy 1.40).
+_UNREADABLE = b"\xff"
 
 
 class Opening(Stage):
@@ -31,19 +48,37 @@ class Opening(Stage):
 
 def readable(message: Any) -> Any:
     """The message as it is. Raises FieldsInvalid where there is none, or none that can be read."""
-    if message is None or isinstance(message, Malformed):
-        raise FieldsInvalid(FieldViolation("", "is not a message of this method's type"))
+    if message is None:
+        message = _NO_MESSAGE
+    if isinstance(message, Malformed):
+        raise FieldsInvalid(FieldViolation("", message.wrong))
     return message
 
 
-def tolerant(handler: "grpc.RpcMethodHandler[Any, Any]") -> Any:
-    """The same handler, but bytes that cannot be parsed become `Malformed`: gRPC itself would answer INTERNAL."""
+def tolerant(handler: "grpc.RpcMethodHandler[Any, Any]", policy: MethodPolicy) -> Any:
+    """The same handler, but what cannot be parsed or is too large becomes `Malformed`: gRPC would answer INTERNAL.
+
+    A `BrokenOff` among its answers is written, too.
+    """
     parse: Callable[[bytes], Any] | None = handler.request_deserializer
+    write: Callable[[Any], bytes] | None = handler.response_serializer
+    # What services send each other is bounded by the server alone.
+    limit = None if policy.access is Access.INTERNAL else policy.max_request_bytes
 
     def parse_or_mark(data: bytes) -> Any:
+        if limit is not None and len(data) > limit:
+            return Malformed(f"is larger than {limit} bytes")
         try:
             return parse(data) if parse is not None else data
         except DecodeError:
-            return Malformed()
+            return _NO_MESSAGE
 
-    return handler._replace(request_deserializer=parse_or_mark)  # type: ignore[attr-defined]  # it is a named tuple
+    def write_or_break(message: Any) -> bytes:
+        if isinstance(message, BrokenOff):
+            return _UNREADABLE
+        return write(message) if write is not None else message
+
+    changed: dict[str, Any] = {"request_deserializer": parse_or_mark}
+    if policy.downloads:
+        changed["response_serializer"] = write_or_break
+    return handler._replace(**changed)  # type: ignore[attr-defined]  # it is a named tuple

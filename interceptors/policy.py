@@ -16,6 +16,7 @@ from buf.validate import validate_pb2
 from plinth.options.v1 import policy_pb2
 
 DEFAULT_TIMEOUT_SECONDS = 15.0
+DEFAULT_REQUEST_BYTES = 4 << 20
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PATH_VARIABLE = re.compile(r"\{([\w.]+)=([^}]+)\}")
 _NAME_FIELDS = ("name", "parent")
@@ -87,6 +88,7 @@ class MethodPolicy:
     rate_class: str
     read_only: bool
     timeout: float | None
+    max_request_bytes: int
     names: tuple[NameField, ...]
     rest_paths: tuple[RestPath, ...]
     has_request_id: bool
@@ -100,6 +102,17 @@ class MethodPolicy:
     def path(self) -> str:
         """As gRPC writes it: /plinth.tenancy.v1.WorkspaceService/GetWorkspace."""
         return f"/{self.service}/{self.method}"
+
+    @property
+    def transfers(self) -> bool:
+        """Whether it streams something that has an end: how long it takes is up to its client."""
+        return self.timeout is not None and (self.request_streaming or self.response_streaming)
+
+    @property
+    def downloads(self) -> bool:
+        """Whether it transfers a file, which REST has as its body."""
+        streamed = self.transfers and self.response_streaming
+        return streamed and self.response_class.DESCRIPTOR.full_name == "google.api.HttpBody"
 
 
 class PolicyTable(Mapping[str, MethodPolicy]):
@@ -157,6 +170,7 @@ def _policy_of(method: MethodDescriptor) -> MethodPolicy:
         rate_class=rate_class.removeprefix("RATE_CLASS_").lower(),
         read_only=policy.read_only,
         timeout=None if endless else timeout,
+        max_request_bytes=policy.max_request_bytes or DEFAULT_REQUEST_BYTES,
         names=names,
         rest_paths=_rest_paths(method),
         has_request_id="request_id" in method.input_type.fields_by_name,

@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from interceptors.call import Call
 from interceptors.ports import Quota
@@ -12,6 +14,7 @@ from services.kernel.caller import Caller
 from services.kernel.errors import ResourceExhausted
 
 _MAX_BUCKETS = 100_000
+_TRANSFER_RETRY = timedelta(seconds=1)
 
 
 class RateLimited(ResourceExhausted):
@@ -74,11 +77,17 @@ def _nothing(_: bool) -> None:
 
 
 class Quotas(Stage):
-    """Draws from the caller's bucket, and sets metered units aside until the call has ended."""
+    """Draws from the caller's bucket, and sets metered units aside until the call has ended.
 
-    def __init__(self, buckets: TokenBuckets, quota: Quota) -> None:
+    Of the transfers that there is room for, one workspace has `max_transfers` at once.
+    """
+
+    def __init__(self, buckets: TokenBuckets, quota: Quota, max_transfers: int) -> None:
         self._buckets = buckets
         self._quota = quota
+        self._max_transfers = max_transfers
+        self._transfers: Counter[UUID] = Counter()
+        self._lock = threading.Lock()
 
     def enter(self, call: Call) -> None:
         """Raises RateLimited, or what the quota says."""
@@ -91,6 +100,8 @@ class Quotas(Stage):
         wait = self._buckets.take(policy.rate_class, key)
         if wait is not None:
             raise RateLimited(policy.rate_class, wait)
+        if policy.transfers and call.workspace_id is not None:
+            self._begin_transfer(call, call.workspace_id)
         if policy.meter:
             call.extras["settle"] = self._quota.reserve(call.caller(), policy.meter, policy.cost)
 
@@ -99,3 +110,16 @@ class Quotas(Stage):
         settle = call.extras.get("settle")
         if settle is not None:
             settle(call.error is None)
+        workspace_id = call.extras.pop("transfer_of", None)
+        if workspace_id is not None:
+            with self._lock:
+                self._transfers[workspace_id] -= 1
+                if not self._transfers[workspace_id]:
+                    del self._transfers[workspace_id]
+
+    def _begin_transfer(self, call: Call, workspace_id: UUID) -> None:
+        with self._lock:
+            if self._transfers[workspace_id] >= self._max_transfers:
+                raise RateLimited(call.policy.rate_class, _TRANSFER_RETRY)
+            self._transfers[workspace_id] += 1
+        call.extras["transfer_of"] = workspace_id

@@ -10,6 +10,8 @@ from interceptors.stages import Stage
 from services.kernel.errors import FieldsInvalid, FieldViolation
 
 _MAX_VIOLATIONS = 20
+# Of the key of a map, which may be of any length and must not crowd out the rest of the answer.
+_MAX_KEY = 64
 
 
 class Validation(Stage):
@@ -39,5 +41,5 @@ def _violation(violation: Any) -> FieldViolation:  # its types are another proto
         path += f".{element.field_name}" if path else element.field_name
         subscript = element.subscript
         if subscript is not None:
-            path += f"[{subscript.value}]"
+            path += f"[{str(subscript.value)[:_MAX_KEY]}]"
     return FieldViolation(path, proto.message)

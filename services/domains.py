@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import grpc
+from prometheus_client.registry import Collector
 
+from plinth.documents.v1 import document_service_pb2_grpc, ingestion_service_pb2_grpc
 from plinth.events.v1 import event_service_pb2_grpc, job_service_pb2_grpc, webhook_service_pb2_grpc
 from plinth.identity.v1 import (
     api_key_service_pb2_grpc,
@@ -21,6 +23,7 @@ from plinth.projects.v1 import (
     task_service_pb2_grpc,
     workflow_service_pb2_grpc,
 )
+from plinth.search.v1 import index_service_pb2_grpc, search_service_pb2_grpc
 from plinth.tenancy.v1 import (
     access_service_pb2_grpc,
     audit_service_pb2_grpc,
@@ -29,6 +32,13 @@ from plinth.tenancy.v1 import (
     role_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
+from services.documents import servicer as documents
+from services.documents import subscribers as documents_subscribers
+from services.documents import watch as documents_watch
+from services.documents.blobs.build import store_of
+from services.documents.blobs.port import BlobStoreUnavailable
+from services.documents.blobs.port import check as check_store
+from services.documents.service import StageReport, build_documents, build_ingester, build_resealing
 from services.events import servicer as events
 from services.events import subscribers as events_subscribers
 from services.events import watch as events_watch
@@ -37,6 +47,7 @@ from services.identity import servicer as identity
 from services.identity import subscribers as identity_subscribers
 from services.identity import watch as identity_watch
 from services.identity.service import build_identity
+from services.kernel.errors import DependencyUnavailable
 from services.kernel.jobs import JobHandler
 from services.kernel.log_stream import LogStreams
 from services.kernel.subscriptions import Subscription
@@ -45,6 +56,9 @@ from services.projects import subscribers as projects_subscribers
 from services.projects import watch as projects_watch
 from services.projects.service import build_projects
 from services.runtime import Runtime
+from services.search import servicer as search
+from services.search import subscribers as search_subscribers
+from services.search.service import build_search, build_searching
 from services.tenancy import servicer as tenancy
 from services.tenancy import watch as tenancy_watch
 from services.tenancy.service import build_tenancy
@@ -65,10 +79,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker does for a domain: about events, and jobs of its kinds."""
+    """What a worker does for a domain: about events, and jobs of its kinds; and what it tells Prometheus of that."""
 
     subscriptions: Sequence[Subscription[Any]] = ()
     job_handlers: Sequence[JobHandler] = ()
+    collectors: Sequence[Collector] = ()
 
 
 class Domain(Protocol):
@@ -284,7 +299,104 @@ class Projects:
         self._services.housekeeping.purge()
 
 
-DOMAINS: Mapping[str, type[Domain]] = {"identity": Identity, "tenancy": Tenancy, "projects": Projects, "events": Events}
+class Documents:
+    """Files with their versions, uploads in parts, and who may see them."""
+
+    package: ClassVar[str] = "plinth.documents.v1"
+    services: ClassVar[tuple[str, ...]] = ("DocumentService", "IngestionService")
+
+    def __init__(self, around: Surroundings) -> None:
+        runtime = around.runtime
+        self._store = store_of(runtime.settings, runtime.keyring)
+        self._services = build_documents(runtime.resources, runtime.settings, runtime.pager, self._store)
+        self._resealing = build_resealing(runtime.resources, runtime.keyring, self._store)
+        self._settings = runtime.settings
+        self._stages = StageReport()
+        self._ingester = build_ingester(
+            runtime.resources,
+            runtime.settings,
+            self._store,
+            index_service_pb2_grpc.IndexServiceStub(around.channel("search")),
+            self._stages,
+        )
+
+    def check(self) -> None:
+        """Whether the blob store can be written, read and deleted from. Raises DependencyUnavailable."""
+        try:
+            check_store(self._store)
+        except BlobStoreUnavailable as error:
+            raise DependencyUnavailable("blob store") from error
+
+    def register(self, server: Any) -> None:
+        """Add its unary methods."""
+        built = self._services
+        document_service_pb2_grpc.add_DocumentServiceServicer_to_server(
+            documents.DocumentServicer(built.documents, built.uploads), server
+        )
+        ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(
+            documents.IngestionServicer(built.ingestions), server
+        )
+
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
+        watcher = documents_watch.IngestionWatcher(self._services.ingestions, log)
+        ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(watcher, server)
+
+    def work(self) -> Work:
+        """What a worker does for it."""
+        return Work(
+            documents_subscribers.subscriptions(self._services),
+            documents_subscribers.job_handlers(self._ingester, self._settings),
+            [self._stages],
+        )
+
+    def sweep(self) -> None:
+        """Bring to the workers what no job will move, delete what is no longer kept, and follow the master key."""
+        self._services.ingestions.revive()
+        self._services.housekeeping.sweep()
+        self._resealing.reseal()
+
+
+class Search:
+    """What documents are found by: passages, postings and vectors."""
+
+    package: ClassVar[str] = "plinth.search.v1"
+    services: ClassVar[tuple[str, ...]] = ("IndexService", "SearchService")
+
+    def __init__(self, around: Surroundings) -> None:
+        runtime = around.runtime
+        documents = document_service_pb2_grpc.DocumentServiceStub(around.channel("documents"))
+        self._services = build_search(runtime.resources, runtime.settings)
+        self._searching = build_searching(self._services, runtime.resources, runtime.pager, documents)
+
+    def check(self) -> None:
+        """Nothing here is encrypted."""
+
+    def register(self, server: Any) -> None:
+        """Add its unary methods."""
+        index_service_pb2_grpc.add_IndexServiceServicer_to_server(search.IndexServicer(self._services), server)
+        search_service_pb2_grpc.add_SearchServiceServicer_to_server(search.SearchServicer(self._searching), server)
+
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Nothing here is watched."""
+
+    def work(self) -> Work:
+        """What a worker does for it."""
+        return Work(search_subscribers.subscriptions(self._services), search_subscribers.job_handlers(self._services))
+
+    def sweep(self) -> None:
+        """Delete what is no longer kept; nothing here is encrypted."""
+        self._services.housekeeping.sweep()
+
+
+DOMAINS: Mapping[str, type[Domain]] = {
+    "identity": Identity,
+    "tenancy": Tenancy,
+    "projects": Projects,
+    "events": Events,
+    "documents": Documents,
+    "search": Search,
+}
 
 
 def service_names(domain: str) -> list[str]:

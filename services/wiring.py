@@ -89,6 +89,7 @@ class Mesh:
         works = [domain.work() for domain in self.served]
         self.subscriptions = [subscription for work in works for subscription in work.subscriptions]
         self.job_handlers = [handler for work in works for handler in work.job_handlers]
+        self.collectors += [collector for work in works for collector in work.collectors]
 
     def __enter__(self) -> Self:
         for source, follow in (("identity", follow_revocations), ("tenancy", follow_grants)):

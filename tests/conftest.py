@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 
 from services.kernel import migrations
@@ -24,9 +25,14 @@ from tests.support.apart import domains_apart, routed
 from tests.support.people import People, ReadMail
 from tests.support.settings import ENVIRONMENT, settings_for_tests
 
+# How long an example takes says nothing where other tests share the machine.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
+
 _database_key = pytest.StashKey[tuple[EmbeddedPostgres, "tempfile.TemporaryDirectory[str]"]]()
 OWNER_URL = "PLINTH_TEST_OWNER_URL"
 APP_URL = "PLINTH_TEST_APP_URL"
+BLOB_URL = "PLINTH_TEST_BLOB_URL"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +54,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     migrations.migrate(postgres.url())
     os.environ[OWNER_URL] = postgres.url()
     os.environ[APP_URL] = postgres.url("plinth_app")
+    os.environ[BLOB_URL] = (Path(folder.name) / "blobs").as_uri()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -83,7 +90,9 @@ def app_url() -> str:
 def settings(app_url: str, request: pytest.FixtureRequest) -> Settings:
     """Settings of the worker's server: cheap hashes, wide rate limits."""
     threads = request.config.getoption("--threads")
-    return settings_for_tests(database_url=app_url, **({"threads": threads} if threads else {}))
+    return settings_for_tests(
+        database_url=app_url, blob_url=os.environ[BLOB_URL], **({"threads": threads} if threads else {})
+    )
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +148,11 @@ def apart(
     if not request.config.getoption("--apart"):
         yield None
         return
-    environment = ENVIRONMENT | {"PLINTH_THREADS": str(settings.threads), "PLINTH_PUBLIC_URL": settings.public_url}
+    environment = ENVIRONMENT | {
+        "PLINTH_THREADS": str(settings.threads),
+        "PLINTH_PUBLIC_URL": settings.public_url,
+        "PLINTH_BLOB_URL": settings.blob_url,
+    }
     with domains_apart(app_url, owner_url, environment) as layout:
         yield layout
 

@@ -1,12 +1,16 @@
 """The bench measures what it says it does: peer, bare servicer and clocks do the work. Nothing here asserts on time."""
 
 import asyncio
+import io
+import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import grpc
 import httpx
 import numpy as np
+import psycopg
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import json_format
@@ -15,9 +19,11 @@ from interceptors.admission import StampingPool
 from plinth.identity.v1 import auth_service_pb2
 from plinth.tenancy.v1 import workspace_pb2, workspace_service_pb2
 from services.kernel.config import Settings
+from services.kernel.ids import new_id
 from services.runtime import Runtime
+from services.search.service import build_search
 from services.wiring import Mesh
-from tests.bench import event_log, h2load, streams
+from tests.bench import corpus, event_log, h2load, ingestion, search_index, streams
 from tests.bench.bare import bare_server
 from tests.bench.peer import asyncpg_url, create_app
 from tests.bench.stages import Clock, TimedChain, broken_down, timed_stages
@@ -182,3 +188,52 @@ class TestStreams:
         monkeypatch.setattr(event_log, "_EVENTS", 40)
         p50, p99 = event_log.delay(app_url, workspace.name)
         assert 0 < p50.measured <= p99.measured
+
+
+class TestCorpus:
+    def test_it_has_as_much_text_as_is_wanted_and_no_passage_twice(self) -> None:
+        passages = list(chain.from_iterable(corpus.documents(500)))
+        assert (len(passages), len(set(passages))) == (500, 500)
+
+    def test_queries_are_words_of_the_text_and_the_same_each_time(self) -> None:
+        library = [["alpha beta", "beta beta"], ["beta"]]
+        queries = corpus.queries(library, 50, 3, seed=1)
+        words = [word for query in queries for word in query.split()]
+        assert set(words) == {"alpha", "beta"}
+        assert words.count("beta") > 100
+        assert corpus.queries(library, 50, 3, seed=1) == queries
+
+
+class TestFilledIndex:
+    def test_it_is_what_publishing_makes_and_the_others_have_the_same(
+        self, runtime: Runtime, settings: Settings, owner_url: str
+    ) -> None:
+        services, library = build_search(runtime.resources, settings), corpus.documents(400)
+        with psycopg.connect(owner_url, autocommit=True) as database:
+            filled = search_index.fill(services, database, new_id(), library)
+            [other] = search_index.copy(database, filled.workspace_id, 100, 1)
+        for workspace_id, count in ((filled.workspace_id, 400), (other, 100)):
+            with services.units(workspace_id) as uow:
+                assert len(uow.repo.chunks.after(workspace_id, -1, 1000, 1000)) == count
+                model = uow.repo.models.live(workspace_id)
+                assert model
+                assert uow.repo.vectors.count(model) == count
+                snapshot = services.snapshots.current(uow, workspace_id)
+                assert snapshot.corpus.chunk_count == 400
+                assert list(snapshot.doc_nos) == [number for number, texts in enumerate(library) for _ in texts]
+
+
+class TestAltered:
+    def test_an_archive_has_other_bytes_and_the_same_files(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.docx"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("word", "text")
+        altered = ingestion.altered(path, 3)
+        assert (altered.name, altered.content != path.read_bytes()) == ("a-3.docx", True)
+        with zipfile.ZipFile(io.BytesIO(altered.content)) as archive:
+            assert (archive.testzip(), archive.read("word")) == (None, b"text")
+
+    def test_a_text_has_another_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.md"
+        path.write_text("# Heading")
+        assert ingestion.altered(path, 1).content == b"# Heading\nCopy 1\n"

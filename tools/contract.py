@@ -30,6 +30,10 @@ POLICY = "plinth.options.v1.policy"
 HTTP = "google.api.http"
 HTTP_BODY = "google.api.HttpBody"
 DEFAULT_TIMEOUT = timedelta(seconds=15)
+# gRPC's own bound for one message; what is larger travels in pieces, or says so.
+DEFAULT_REQUEST_BYTES = 4 << 20
+# What a server takes, as its settings have it by default.
+LARGEST_REQUEST_BYTES = 16 << 20
 PERMISSION = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
 
 # Numbers of the fields of descriptor.proto, which is how source locations name their place.
@@ -73,6 +77,7 @@ class Method:
     permission: str
     read_only: bool
     timeout: timedelta | None
+    max_request_bytes: int
     client_streaming: bool
     server_streaming: bool
     bindings: tuple[Binding, ...]
@@ -101,6 +106,16 @@ class Method:
     def sends_events(self) -> bool:
         """Whether it is the twin of a `Watch…` that speaks Server-Sent Events to browsers."""
         return self.watches and str(self.descriptor.name).endswith("Sse")
+
+    @property
+    def uploads(self) -> bool:
+        """Whether the body of its REST form is passed on as it comes, however long it is."""
+        return self.client_streaming and bool(self.bindings)
+
+    @property
+    def downloads(self) -> bool:
+        """Whether it answers REST with bytes of any type, and not with JSON."""
+        return self.descriptor.output_type.full_name == HTTP_BODY and not self.sends_events
 
     @property
     def internal(self) -> bool:
@@ -188,6 +203,10 @@ def _method(
         raise ContractError(f"{name} is named Watch…, which the streams process serves, but is no server stream.")
     if descriptor.name.startswith("Watch") and descriptor.name.endswith("Sse"):
         _check_twin(descriptor)
+    if proto.client_streaming:
+        _check_client_stream(descriptor, bindings)
+    if not 0 <= policy.max_request_bytes <= LARGEST_REQUEST_BYTES:
+        raise ContractError(f"{name} lets in {policy.max_request_bytes} bytes: no server takes that.")
     stated = policy.timeout.ToTimedelta() if policy.HasField("timeout") else None
     if stated is not None and stated <= timedelta(0):
         raise ContractError(f"{name} has a timeout of {stated.total_seconds():g} s: it must be positive.")
@@ -199,6 +218,7 @@ def _method(
         permission=policy.permission,
         read_only=policy.read_only,
         timeout=None if watches else stated or DEFAULT_TIMEOUT,
+        max_request_bytes=policy.max_request_bytes or DEFAULT_REQUEST_BYTES,
         client_streaming=proto.client_streaming,
         server_streaming=proto.server_streaming,
         bindings=bindings,
@@ -211,6 +231,16 @@ def _check_twin(sse: MethodDescriptor) -> None:
         raise ContractError(f"{sse.full_name} is named …Sse, and does not answer {HTTP_BODY}.")
     if str(sse.name).removesuffix("Sse") not in sse.containing_service.methods_by_name:
         raise ContractError(f"{sse.full_name} has no twin for gRPC: add {str(sse.name).removesuffix('Sse')}.")
+
+
+def _check_client_stream(descriptor: MethodDescriptor, bindings: tuple[Binding, ...]) -> None:
+    """Over REST a client stream is one body of any length, and the streams process has no use for it."""
+    if descriptor.name.startswith("Watch"):
+        raise ContractError(f"{descriptor.full_name} is named Watch…, and takes a stream.")
+    for binding in bindings:
+        field = descriptor.input_type.fields_by_name.get(binding.body)
+        if field is None or field.message_type is None or field.message_type.full_name != HTTP_BODY:
+            raise ContractError(f"{descriptor.full_name} takes a stream: bind a field of type {HTTP_BODY} as its body.")
 
 
 def _access(name: str, policy: Options) -> Access:

@@ -22,9 +22,9 @@ stop: `POST /drain_listeners?graceful` on the admin address, then SIGTERM once t
 
 from __future__ import annotations
 
-from tools.contract import Contract
+from tools.contract import DEFAULT_REQUEST_BYTES, Contract
 from tools.envoy_replies import mappers
-from tools.envoy_routes import MAX_REQUEST_BODY, Json, clusters, routes
+from tools.envoy_routes import Json, clusters, largest_body, routes
 
 TYPE = "type.googleapis.com/envoy.extensions"
 IMAGE = "deploy/envoy/image.binpb"
@@ -42,7 +42,14 @@ CORS_REQUEST_HEADERS = (
     "x-grpc-web",
     "x-user-agent",
 )
-CORS_RESPONSE_HEADERS = ("grpc-message", "grpc-status", "grpc-status-details-bin", "retry-after", "x-request-id")
+CORS_RESPONSE_HEADERS = (
+    "content-disposition",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "retry-after",
+    "x-request-id",
+)
 
 
 def config(contract: Contract) -> Json:
@@ -117,7 +124,7 @@ def _listener(contract: Contract) -> Json:
                 "disabled": True,
                 "typed_config": {
                     "@type": f"{TYPE}.filters.http.buffer.v3.Buffer",
-                    "max_request_bytes": MAX_REQUEST_BODY,
+                    "max_request_bytes": DEFAULT_REQUEST_BYTES,
                 },
             },
             _transcoder(contract),
@@ -184,7 +191,8 @@ def _transcoder(contract: Contract) -> Json:
             "match_unregistered_custom_verb": True,
             # As browsers and URLSearchParams write a space.
             "query_param_unescape_plus": True,
-            "max_request_body_size": MAX_REQUEST_BODY,
+            # The buffer before it has the limit of each route.
+            "max_request_body_size": largest_body(contract),
             "max_response_body_size": MAX_RESPONSE_BODY,
         },
     }

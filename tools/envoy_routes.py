@@ -2,15 +2,18 @@
 
 There is no route but by the exact path of a method, so an internal method, or one that the contract does not know,
 falls through to the last route and is answered with 404 (UNIMPLEMENTED for gRPC). REST needs no routes of its own: the
-transcoder turns a REST path into the method's and Envoy looks for the route again.
+transcoder turns a REST path into the method's and Envoy looks for the route again. Only the paths of methods with
+larger bodies than all others have one, which says how large; it leads nowhere as well.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from tools.contract import Contract, ContractError, Method
+from tools.contract import DEFAULT_REQUEST_BYTES, Binding, Contract, ContractError, Method
 
 # A node of a JSON document.
 Json = dict[str, Any]
@@ -18,8 +21,6 @@ Json = dict[str, Any]
 STREAMS_CLUSTER = "plinth-streams"
 # A cluster that no configuration has: a call routed there is answered with 404.
 NOWHERE = "no-such-method"
-# gRPC's own bound for one message; what is larger travels in pieces.
-MAX_REQUEST_BODY = 4 << 20
 # How long a stream may say nothing. Vanished peers are found sooner, by keepalive.
 STREAM_IDLE = timedelta(hours=1)
 # The same for a `Watch…`, which owes a heartbeat every 15 seconds: one that misses four of them is stuck.
@@ -36,6 +37,12 @@ HEALTH = "/grpc.health.v1.Health/Check"
 NOT_FOR_GRPC = r".*[^:0-9a-z_.-].*|.*-bin|grpc-(encoding|accept-encoding|status|message|internal-.*)"
 # https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 TIMEOUT = r"[0-9]{1,8}[HMSmun]"
+# What is in an answer of any type may come from a stranger: a browser must run none of it as a page of this origin.
+ANY_BYTES = {"x-content-type-options": "nosniff", "content-security-policy": "default-src 'none'; sandbox"}
+# A file is saved, not shown, and kept by nobody else. The server may say it better, with the name of the file.
+FILE = {"content-disposition": "attachment", "cache-control": "no-store"}
+_VARIABLE = re.compile(r"\{[^}=]+(?:=([^}]+))?\}")
+_WILDCARD = re.compile(r"(\*\*|\*)")
 
 
 def duration(value: timedelta) -> str:
@@ -64,48 +71,73 @@ def routes(contract: Contract) -> list[Json]:
     # A reflection session is a stream; it may idle while a person types.
     found += [_route(path, mesh, timeout=None, idle=STREAM_IDLE) for path in REFLECTION]
     found.append(_route(HEALTH, mesh, timeout=timedelta(seconds=5), idle=UNARY_IDLE))
+    for method in contract.methods:
+        if method.uploads or method.max_request_bytes > DEFAULT_REQUEST_BYTES:
+            for number, binding in enumerate(method.bindings):
+                name = f"{NOWHERE}-{method.full_name}.{number}"
+                found += _untranscoded(name, _rest_match(binding), None if method.uploads else method.max_request_bytes)
+    found += _untranscoded(NOWHERE, {"prefix": "/"}, DEFAULT_REQUEST_BYTES)
+    return found
+
+
+def largest_body(contract: Contract) -> int:
+    """The most that any method takes in one request, in bytes."""
+    return max(method.max_request_bytes for method in contract.methods)
+
+
+def _rest_match(binding: Binding) -> Json:
+    """Matches the REST form of a method: its verb, and any path of its template."""
+    template = _VARIABLE.sub(lambda match: match[1] or "*", binding.path)
+    wildcards = {"**": "[^:]+", "*": "[^/:]+"}
+    regex = "".join(wildcards.get(part) or re.escape(part) for part in _WILDCARD.split(template))
+    verb = {"name": ":method", "string_match": {"exact": binding.verb}}
+    return {"safe_regex": {"regex": regex}, "headers": [verb]}
+
+
+def _untranscoded(name: str, match: Json, limit: int | None) -> Iterator[Json]:
+    """What REST calls meet before they are transcoded: their bodies are bounded, unless `limit` is None.
+
+    Headers end here that gRPC would fail calls for by itself, which HTTP shows as a 500.
+    """
     # Not a direct response: the CORS filter looks before a REST path is transcoded, and minds only routes to clusters.
     nowhere = {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"}
     # A deadline that cannot be read is none.
     unreadable = {"name": "grpc-timeout", "string_match": {"safe_regex": {"regex": TIMEOUT}}, "invert_match": True}
-    for name, headers, dropped in (
-        (f"{NOWHERE}-untimed", [unreadable], f"{NOT_FOR_GRPC}|grpc-timeout"),
-        (NOWHERE, [], NOT_FOR_GRPC),
-    ):
-        match = {"prefix": "/", **({"headers": headers} if headers else {})}
-        found.append({"name": name, "match": match, "route": nowhere, "typed_per_filter_config": _rest(dropped)})
-    return found
-
-
-def _rest(dropped: str) -> Json:
-    """What filters do to REST calls, which meet the last routes before they are transcoded.
-
-    Their bodies are bounded, and headers whose names match `dropped` end here: gRPC would fail such calls by itself,
-    which HTTP shows as a 500.
-    """
+    untimed = match | {"headers": [*match.get("headers", ()), unreadable]}
     kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
-    removal = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": dropped}}}}
-    mutation = {"@type": kind, "mutations": {"request_mutations": [removal]}}
-    return {**_body_limit(), "envoy.filters.http.header_mutation": mutation}
+    for route, matched, dropped in (
+        (f"{name}-untimed", untimed, f"{NOT_FOR_GRPC}|grpc-timeout"),
+        (name, match, NOT_FOR_GRPC),
+    ):
+        removal = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": dropped}}}}
+        filters: Json = {} if limit is None else _body_limit(limit)
+        filters["envoy.filters.http.header_mutation"] = {"@type": kind, "mutations": {"request_mutations": [removal]}}
+        yield {"name": route, "match": matched, "route": nowhere, "typed_per_filter_config": filters}
 
 
-def _body_limit() -> Json:
+def _body_limit(limit: int) -> Json:
     """Waits for the whole body, and bounds it. The transcoder's own limit lets longer ones stream through."""
     kind = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
-    return {"envoy.filters.http.buffer": {"@type": kind, "buffer": {"max_request_bytes": MAX_REQUEST_BODY}}}
+    return {"envoy.filters.http.buffer": {"@type": kind, "buffer": {"max_request_bytes": limit}}}
 
 
 def _method_route(method: Method) -> Json:
     streaming = method.client_streaming or method.server_streaming
     cluster = STREAMS_CLUSTER if method.watches else cluster_name(method.domain)
-    idle = WATCH_IDLE if method.watches else STREAM_IDLE if streaming else UNARY_IDLE
+    # A call that brings all of its answer at once is silent until then.
+    answering = max(UNARY_IDLE, method.timeout or UNARY_IDLE)
+    idle = WATCH_IDLE if method.watches else STREAM_IDLE if method.server_streaming else answering
     route = _route(method.path, cluster, timeout=method.timeout, idle=idle)
+    if method.downloads and method.server_streaming:
+        # A file that the server ended late would look whole over REST. The edge breaks the connection off instead.
+        route.pop("request_headers_to_add", None)
     if method.sends_events:
         # Whatever stands before this edge passes each event on at once, and keeps none.
-        route["response_headers_to_add"] = [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in (("cache-control", "no-store"), ("x-accel-buffering", "no"))
-        ]
+        route["response_headers_to_add"] = _headers({"cache-control": "no-store", "x-accel-buffering": "no"})
+    elif method.downloads:
+        route["response_headers_to_add"] = _headers(ANY_BYTES)
+        if method.server_streaming:
+            route["response_headers_to_add"] += _headers(FILE, "ADD_IF_ABSENT")
     if method.read_only and not method.client_streaming:
         route["route"]["retry_policy"] = {
             # UNAVAILABLE is what a draining or overloaded server says; nothing else is tried again.
@@ -125,8 +157,12 @@ def _method_route(method: Method) -> Json:
         }
     if not streaming:
         # A server gives a thread to a call as soon as it has the headers: what has no end yet waits here.
-        route["typed_per_filter_config"] = _body_limit()
+        route["typed_per_filter_config"] = _body_limit(method.max_request_bytes)
     return route
+
+
+def _headers(values: dict[str, str], action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> list[Json]:
+    return [{"header": {"key": key, "value": value}, "append_action": action} for key, value in values.items()]
 
 
 def _route(path: str, cluster: str, *, timeout: timedelta | None, idle: timedelta) -> Json:
@@ -137,9 +173,7 @@ def _route(path: str, cluster: str, *, timeout: timedelta | None, idle: timedelt
         # A REST call states no deadline; this one lets the server stop in time.
         deadline = timeout - min(DEADLINE_MARGIN, timeout / 10)
         value = f"{deadline // timedelta(milliseconds=1)}m"
-        route["request_headers_to_add"] = [
-            {"header": {"key": "grpc-timeout", "value": value}, "append_action": "ADD_IF_ABSENT"}
-        ]
+        route["request_headers_to_add"] = _headers({"grpc-timeout": value}, "ADD_IF_ABSENT")
     return route
 
 

@@ -162,11 +162,12 @@ def _statuses(method: Method, binding: Binding, template: PathTemplate) -> list[
 
 def _answer(method: Method, binding: Binding, schemas: Schemas) -> Json:
     output: Descriptor = method.descriptor.output_type
-    text = schemas.comment(output.full_name) or "Done."
     if output.full_name == HTTP_BODY:
+        text = "Server-Sent Events." if method.sends_events else "The bytes, in a type of their own."
         kind = "text/event-stream" if method.sends_events else "*/*"
         # Whatever it is: OpenAPI 3.1 gives the body of another type than JSON no schema.
         return {"description": text, "content": {kind: {}}}
+    text = schemas.comment(output.full_name) or "Done."
     if binding.response_body:
         schema = schemas.field(field_at(output, binding.response_body, method))
     else:

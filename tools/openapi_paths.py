@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from tools.contract import Binding, Contract, ContractError, Method, extension, parse_options
+from tools.contract import HTTP_BODY, Binding, Contract, ContractError, Method, extension, parse_options
 from tools.envoy_routes import Json
 from tools.openapi_rules import portable, rules
 from tools.openapi_schemas import WELL_KNOWN, Schemas
@@ -172,6 +172,9 @@ def body(method: Method, binding: Binding, template: PathTemplate, schemas: Sche
     if not binding.body:
         return None
     message = method.descriptor.input_type
+    raw = message if binding.body == "*" else field_at(message, binding.body, method).message_type
+    if raw is not None and raw.full_name == HTTP_BODY:
+        return _bytes(method, binding, schemas)
     if binding.body == "*":
         top = frozenset(name for name in template.fields if "." not in name)
         schema = schemas.object(message, without=top)
@@ -183,9 +186,18 @@ def body(method: Method, binding: Binding, template: PathTemplate, schemas: Sche
         else:
             schema = schemas.message(field.message_type, partial=binding.verb == "PATCH")
             needed = schemas.required(field)
-    if message.full_name == "google.api.HttpBody" or schema.get("$ref", "").endswith("google.api.HttpBody"):
-        return {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
     return {"required": needed, "content": {"application/json": {"schema": schema}}}
+
+
+def _bytes(method: Method, binding: Binding, schemas: Schemas) -> Json:
+    """A body of bytes of any type, as long as the method takes; a stream has no bound of its own."""
+    schema: Json = {"type": "string", "format": "binary"}
+    if not method.client_streaming:
+        schema["maxLength"] = method.max_request_bytes
+    made: Json = {"required": True, "content": {"*/*": {"schema": schema}}}
+    if binding.body != "*" and (text := schemas.comment(f"{method.descriptor.input_type.full_name}.{binding.body}")):
+        made["description"] = text
+    return made
 
 
 def _camel(name: str) -> str:

@@ -126,7 +126,10 @@ def _by_kind(kind: str, rule: Options) -> Json:
     if kind == "repeated":
         return _repeated(rule)
     if kind == "map":
-        return _translated(rule, _MAP)
+        return _map(rule)
+    if kind == "bytes":
+        # In base64: four characters for three bytes, and for what is left.
+        return {"maxLength": -(-rule.max_len // 3) * 4} if rule.HasField("max_len") else {}
     if kind == "enum":
         return {}
     if kind == "field_mask":
@@ -157,6 +160,15 @@ def _repeated(rule: Options) -> Json:
         made["uniqueItems"] = True
     if rule.HasField("items") and (items := keywords(rule.items)):
         made["items"] = items
+    return made
+
+
+def _map(rule: Options) -> Json:
+    made = _translated(rule, _MAP)
+    if rule.HasField("keys") and (keys := keywords(rule.keys)):
+        made["propertyNames"] = keys
+    if rule.HasField("values") and (values := keywords(rule.values)):
+        made["additionalProperties"] = values
     return made
 
 

@@ -170,10 +170,10 @@ def component_name(full_name: str) -> str:
 
 
 def _merged(schema: Json, further: Json) -> Json:
-    """A schema and its field's rules; those of items join the schema of items."""
-    items = further.get("items")
-    if items is not None and isinstance(schema.get("items"), dict):
-        further = further | {"items": schema["items"] | items}
+    """A schema and its field's rules; those of items, and of the values of a map, join the schema of these."""
+    for within in ("items", "additionalProperties"):
+        if within in further and within in schema:
+            further = further | {within: schema[within] | further[within]}
     return schema | further
 
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _POSTGRES_URL = "^(postgres(ql)?://.*)?$"
@@ -68,6 +68,62 @@ class Settings(BaseSettings):
     )
     mail_from: str = "Plinth <no-reply@localhost>"
 
+    blob_url: str = Field(
+        "",
+        description="Where documents lie: file:///directory, s3://bucket/prefix; empty: `blobs` in the data directory",
+    )
+    blob_s3_endpoint: str = Field("", description="The address of a server that speaks S3's protocol; empty: Amazon's")
+    blob_s3_region: str = Field("", description="The region of the bucket; empty: as boto finds it")
+    blob_s3_access_key: str = Field("", description="Whose key; empty: as boto finds it")
+    blob_s3_secret_key: SecretStr = Field(SecretStr(""), description="The secret of the access key")
+    blob_encrypt: bool = Field(False, description="Whether documents are encrypted at rest, under the master keys")
+    max_upload_bytes: int = Field(200 * 1024 * 1024, ge=1, description="The largest file")
+    max_packed_upload_bytes: int = Field(
+        50 * 1024 * 1024, ge=1, description="The largest archive or Office file, which unpacks to more"
+    )
+    max_documents: int = Field(100_000, ge=1, description="Documents of one workspace")
+    ingest_parsers: int = Field(
+        2, ge=1, le=256, description="Documents that a worker parses at once; each takes a core"
+    )
+    ingest_at_once: int = Field(32, ge=1, description="Documents under way at once, over all workers")
+    ingest_per_workspace: int = Field(4, ge=1, description="How many of these may be of one workspace")
+    ingest_retry_seconds: float = Field(
+        15.0, gt=0, description="The longest wait for the second attempt at a document; it doubles from there on"
+    )
+
+    search_cache_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024 * 1024, description="What a process keeps of indexes, in bytes"
+    )
+    search_model_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="What a process keeps of what it learnt from workspaces' words, in bytes; 35 MB are a large one",
+    )
+    search_graph_from: int = Field(
+        20_000, ge=1, description="From how many passages on a workspace's nearest vectors are found by an HNSW graph"
+    )
+
+    embedder_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/@?#\s]+(/[^@?#\s]*)?)?$",
+        description="What `/embeddings` comes after at a provider that speaks OpenAI's protocol; empty: there is none",
+    )
+    embedder_key: SecretStr = Field(SecretStr(""), description="The provider's key")
+    embedder_model: str = Field(
+        "", max_length=200, validate_default=True, description="The provider's name for the model"
+    )
+    embedder_dimensions: int = Field(
+        0, ge=0, le=4000, validate_default=True, description="How many numbers a vector of the model has"
+    )
+    embedder_send_dimensions: bool = Field(False, description="Whether to ask the provider for so many")
+    embedder_max_tokens: int = Field(8_000, ge=16, description="The longest text that the model takes; longer are cut")
+    embedder_batch: int = Field(64, ge=1, le=2048, description="How many passages one request holds")
+    embedder_requests_per_minute: int = Field(3_000, ge=1, description="How many requests one process makes")
+    embedder_tokens_per_minute: int = Field(1_000_000, ge=1000, description="How many tokens they hold together")
+    embedder_path: Path | None = Field(
+        None, description="The folder of a sentence-transformers model; needs plinth[local]"
+    )
+
     webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), description="Networks that webhooks may go to although they are not public, comma-separated: 10.1.0.0/16"
     )
@@ -84,6 +140,30 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("embedder_key")
+    @classmethod
+    def _fit_for_a_header(cls, value: SecretStr) -> SecretStr:
+        secret = value.get_secret_value()
+        if not (secret.isascii() and (secret.isprintable() or not secret)) or " " in secret:
+            raise ValueError("has characters that a key cannot have")
+        return value
+
+    @field_validator("embedder_model", "embedder_dimensions")
+    @classmethod
+    def _with_a_provider(cls, value: object, info: ValidationInfo) -> object:
+        if info.data.get("embedder_url") and not value:
+            raise ValueError("is needed with PLINTH_EMBEDDER_URL")
+        return value
+
+    @field_validator("embedder_path", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        if not value:
+            return None
+        if not Path(str(value)).is_dir():
+            raise ValueError("must be a folder with a model")
+        return value
 
     @field_validator("webhook_allow", mode="before")
     @classmethod

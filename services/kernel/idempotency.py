@@ -161,6 +161,16 @@ def claiming(claim: Claim) -> Iterator[None]:
         claim.abandon()
 
 
+@contextmanager
+def unclaimed() -> Iterator[None]:
+    """What is committed inside is no effect of the call, but prepares one: it lasts, and a repeat may do it again."""
+    token = _claim.set(None)
+    try:
+        yield
+    finally:
+        _claim.reset(token)
+
+
 def sweep(session: Session, now: datetime) -> int:
     """Delete the keys that are no longer kept; how many."""
     return session.run(_SWEEP, expired_before=now - KEPT)

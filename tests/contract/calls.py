@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from interceptors.policy import Access, MethodPolicy
 from services.wiring import all_policies
 from tests.support.errors import Refusal, refusal_of
+from tests.support.waiting import PATIENCE_SECONDS
 
-SECONDS = 20.0
 Metadata = tuple[tuple[str, str], ...]
 
 POLICIES = all_policies()
@@ -83,7 +83,7 @@ class Client:
         method = getattr(channel, "_".join(kind))(policy.path, _to_bytes, policy.response_class.FromString)
         sent = iter([request]) if policy.request_streaming else request
         try:
-            answer = method(sent, timeout=SECONDS, metadata=metadata)
+            answer = method(sent, timeout=PATIENCE_SECONDS, metadata=metadata)
             if not policy.response_streaming:
                 return Outcome(Refusal(), [answer])
             return Outcome(Refusal(), _first_of(answer) if watching else list(answer))

@@ -1,5 +1,6 @@
 """People and keys in one workspace who each lack one permission."""
 
+from functools import cache
 from typing import Any
 
 import jwt
@@ -17,10 +18,12 @@ OWN = "workspace.own"
 
 
 class Crowd:
-    """Whoever may do everything but one thing, in one workspace."""
+    """Whoever may do everything but one thing, in one workspace. Each comes to be when first asked for."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self.member_without = cache(self._member_without)
+        self.key_without = cache(self._key_without)
 
     def without(self, policy: MethodPolicy) -> dict[str, Metadata]:
         """Credentials that lack what the method demands, by what they are."""
@@ -42,7 +45,7 @@ class Crowd:
         self.scene.owner.stubs.api_keys.RevokeApiKey(api_key_service_pb2.RevokeApiKeyRequest(name=key.name))
         return secret
 
-    def member_without(self, permission: str) -> Person:
+    def _member_without(self, permission: str) -> Person:
         """A member with a custom role that holds everything but this (and what no custom role may hold)."""
         owner, workspace = self.scene.owner, self.scene.workspace
         others = sorted(POLICIES.permissions - {permission, OWN})
@@ -55,7 +58,7 @@ class Crowd:
         person.stubs.invites.AcceptInvite(accept)
         return person
 
-    def key_without(self, permission: str) -> str:
+    def _key_without(self, permission: str) -> str:
         """A key of the owner that may do everything but this."""
         return self._new_key(sorted(POLICIES.permissions - {permission}))[1]
 

@@ -9,10 +9,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from google.protobuf.message import Message
 
+from interceptors.service_token import ServiceTokens
+from plinth.documents.v1 import document_pb2, document_service_pb2, ingestion_service_pb2, upload_pb2
 from plinth.events.v1 import (
     event_service_pb2,
     job_service_pb2,
@@ -31,6 +34,7 @@ from plinth.projects.v1 import (
     workflow_pb2,
     workflow_service_pb2,
 )
+from plinth.search.v1 import hit_pb2, index_service_pb2, search_service_pb2
 from plinth.tenancy.v1 import (
     invite_pb2,
     invite_service_pb2,
@@ -39,8 +43,11 @@ from plinth.tenancy.v1 import (
     role_service_pb2,
     workspace_service_pb2,
 )
+from services.kernel.secrets import Keyring
 from tests.conftest import OWNER_URL
 from tests.support.people import PASSWORD, People, Person, token_in
+from tests.support.settings import MASTER_KEYS
+from tests.support.stubs import Stubs, with_token
 from tests.support.waiting import until
 
 
@@ -179,6 +186,32 @@ def _approval(scene: Scene) -> str:
     return person.stubs.projects.TransitionProject(request).approval.name
 
 
+def _document(scene: Scene) -> str:
+    """One with two versions, so that there is something to list."""
+    name = f"{secrets.token_hex(6)}.txt"
+    create = scene.owner.stubs.documents.CreateDocument
+    created = [
+        create(
+            document_service_pb2.CreateDocumentRequest(
+                parent=scene.workspace, document=document_pb2.Document(display_name=name, content=content)
+            )
+        )
+        for content in (b"one", b"two")
+    ]
+    return created[0].document.name
+
+
+def _ingestion(scene: Scene) -> str:
+    request = document_service_pb2.GetDocumentRequest(name=_document(scene))
+    return scene.owner.stubs.documents.GetDocument(request).document.ingestion
+
+
+def _upload(scene: Scene) -> str:
+    upload = upload_pb2.Upload(display_name=f"{secrets.token_hex(6)}.txt", size_bytes=4)
+    request = document_service_pb2.StartUploadRequest(parent=scene.workspace, upload=upload)
+    return scene.owner.stubs.documents.StartUpload(request).upload.name
+
+
 # By the form of its name: makes one in the scene's workspace (or of its owner), and tells the name.
 RESOURCES: Mapping[str, Callable[[Scene], str]] = {
     "workspaces/*": lambda scene: scene.workspace,
@@ -194,6 +227,10 @@ RESOURCES: Mapping[str, Callable[[Scene], str]] = {
     "workspaces/*/projects/*": _project,
     "workspaces/*/projects/*/tasks/*": _task,
     "workspaces/*/approvals/*": _approval,
+    "workspaces/*/documents/*": _document,
+    "workspaces/*/uploads/*": _upload,
+    "workspaces/*/ingestions/*": _ingestion,
+    "workspaces/*/index": lambda scene: f"{scene.workspace}/index",
     "users/*": lambda scene: scene.owner.name,
     "me/sessions/*": _session,
 }
@@ -376,8 +413,102 @@ def _decide(scene: Scene, request: Any) -> None:
     request.decision = approval_pb2.DECISION_APPROVE
 
 
+def _first_version(scene: Scene, request: Any) -> None:
+    request.version = 1
+
+
+def _publish(scene: Scene, request: Any) -> None:
+    request.facts.version = 1
+
+
+def _search(scene: Scene, request: Any) -> None:
+    for _ in range(2):
+        request.query = _found_by(scene, str(uuid4()), _document(scene))
+    # A mode that is none of the values that a test tries.
+    request.mode = hit_pb2.SEARCH_MODE_LEXICAL
+
+
+def _explain_hit(scene: Scene, request: Any) -> None:
+    request.chunk = str(uuid4())
+    request.query = _found_by(scene, request.chunk, _document(scene))
+
+
+def _found_by(scene: Scene, chunk: str, document: str) -> str:
+    """Have a document found by a word of a passage of it, as only its ingestion can: the word."""
+    token = ServiceTokens(Keyring.parse(MASTER_KEYS)).issue("documents")
+    index = Stubs(with_token(scene.people.channel, token)).index
+    passage = index_service_pb2.Passage(chunk=chunk, text="findable")
+    facts = index_service_pb2.DocumentFacts(document=document, version=1, author=scene.owner.name, everyone=True)
+    index.StageChunks(
+        index_service_pb2.StageChunksRequest(parent=scene.workspace, document=document, version=1, passages=[passage])
+    )
+    index.PublishDocument(
+        index_service_pb2.PublishDocumentRequest(parent=scene.workspace, facts=facts, passage_count=1)
+    )
+    return "findable"
+
+
+def _create_document(scene: Scene, request: Any) -> None:
+    # Both roles and members are none that a visibility could have.
+    request.document.ClearField("visibility")
+    request.document.content = b"words"
+
+
+def _upload_document(scene: Scene, request: Any) -> None:
+    request.ClearField("visibility")
+    request.content.data = b"words"
+
+
+def _start_upload(scene: Scene, request: Any) -> None:
+    request.upload.ClearField("visibility")
+    request.upload.size_bytes = 4
+
+
+def _append_upload(scene: Scene, request: Any) -> None:
+    request.content.data = b"part"
+
+
+def _finish_upload(scene: Scene, request: Any) -> None:
+    part = document_service_pb2.AppendUploadRequest(name=request.name)
+    part.content.data = b"file"
+    scene.owner.stubs.documents.AppendUpload(part)
+
+
+def _list_documents(scene: Scene, request: Any) -> None:
+    _document(scene)
+    _document(scene)
+
+
+def _update_document(scene: Scene, request: Any) -> None:
+    request.document.ClearField("visibility")
+
+
+def _reprocess_document(scene: Scene, request: Any) -> None:
+    """Once nothing is under way, as only a worker can have it."""
+    with psycopg.connect(os.environ[OWNER_URL], autocommit=True) as connection:
+        for statement in (
+            "update documents.ingestions set state = 'dead', end_time = now() where document_id = %s",
+            "update documents.documents set ingestion_state = 'dead' where document_id = %s",
+        ):
+            connection.execute(statement, [request.name.rpartition("/")[2]])
+
+
+def _list_ingestions(scene: Scene, request: Any) -> None:
+    _document(scene)
+
+
+def _retry_ingestion(scene: Scene, request: Any) -> None:
+    # Else there is nothing to begin again.
+    scene.owner.stubs.ingestions.CancelIngestion(ingestion_service_pb2.CancelIngestionRequest(name=request.name))
+
+
 # By request: sets what the descriptor cannot tell; answers who calls, where that is not the owner of the workspace.
 REQUESTS: Mapping[type[Message], Completion] = {
+    index_service_pb2.StageChunksRequest: _first_version,
+    index_service_pb2.EmbedChunksRequest: _first_version,
+    index_service_pb2.PublishDocumentRequest: _publish,
+    search_service_pb2.SearchRequest: _search,
+    search_service_pb2.ExplainHitRequest: _explain_hit,
     event_service_pb2.ListEventsRequest: _list_events,
     event_service_pb2.ReplayEventsRequest: _replay_events,
     activity_service_pb2.ListActivityRequest: _list_activity,
@@ -410,6 +541,16 @@ REQUESTS: Mapping[type[Message], Completion] = {
     task_service_pb2.MoveTaskRequest: _move_task,
     task_service_pb2.TransitionTaskRequest: _transition_task,
     approval_service_pb2.DecideApprovalRequest: _decide,
+    document_service_pb2.CreateDocumentRequest: _create_document,
+    document_service_pb2.UploadDocumentRequest: _upload_document,
+    document_service_pb2.StartUploadRequest: _start_upload,
+    document_service_pb2.AppendUploadRequest: _append_upload,
+    document_service_pb2.FinishUploadRequest: _finish_upload,
+    document_service_pb2.ListDocumentsRequest: _list_documents,
+    document_service_pb2.UpdateDocumentRequest: _update_document,
+    document_service_pb2.ReprocessDocumentRequest: _reprocess_document,
+    ingestion_service_pb2.ListIngestionsRequest: _list_ingestions,
+    ingestion_service_pb2.RetryIngestionRequest: _retry_ingestion,
 }
 
 # These end the caller's own right to call, so a second call of theirs is refused at the door.

@@ -36,18 +36,32 @@ class Leaf:
 
     @property
     def rules(self) -> validate_pb2.FieldRules:
-        """The rules of the value; of each item, where the field is repeated."""
+        """The rules of the value; of each item, where the field is a list."""
         rules: validate_pb2.FieldRules = self.field.GetOptions().Extensions[validate_pb2.field]
-        return rules.repeated.items if self.field.is_repeated else rules
+        return rules.repeated.items if self.is_list else rules
 
     @property
     def kind(self) -> str:
-        """`string`, `enum`, `int`, `bool`, or the full name of a well-known message."""
+        """`string`, `bytes`, `enum`, `int`, `bool`, `map`, or the full name of a well-known message."""
+        if self.is_map:
+            return "map"
+        if self.field.type == FieldDescriptor.TYPE_BYTES:
+            return "bytes"
         if self.field.message_type is not None:
             return str(self.field.message_type.full_name)
         named = {FieldDescriptor.CPPTYPE_STRING: "string", FieldDescriptor.CPPTYPE_ENUM: "enum"}
         named |= {FieldDescriptor.CPPTYPE_BOOL: "bool"}
         return named.get(self.field.cpp_type, "int")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its value is a list; protobuf calls a map repeated, too."""
+        return self.field.is_repeated and not self.is_map
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its value is a dict."""
+        return self.field.message_type is not None and self.field.message_type.GetOptions().map_entry
 
     @property
     def required(self) -> bool:
@@ -73,11 +87,13 @@ class Leaf:
         return getattr(self.holder(request), self.field.name)
 
     def write(self, request: Message, value: Any) -> None:
-        """Put a value (a list, where the field is repeated) into this request."""
+        """Put a value (a list or a dict, where the field is one) into this request."""
         holder = self.holder(request)
         holder.SetInParent()
         holder.ClearField(self.field.name)
-        if self.field.is_repeated:
+        if self.is_map:
+            getattr(holder, self.field.name).update(value)
+        elif self.is_list:
             getattr(holder, self.field.name).extend(value)
         elif self.field.message_type is not None:
             getattr(holder, self.field.name).CopyFrom(value)

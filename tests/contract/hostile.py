@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.api import field_behavior_pb2
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -100,7 +102,13 @@ def hostile_values(policy: MethodPolicy, leaf: Leaf) -> Iterator[Hostile]:
         case "enum":
             values = (Hostile(f"enum {number}", number, True) for number in (9999, -1, 2**31 - 1))
         case "int":
-            values = _numbers(leaf)
+            values = _numbers(leaf, minded)
+        case "bytes":
+            values = _bytes(policy, leaf, minded)
+        case "map":
+            values = _maps(leaf, minded)
+        case "google.api.HttpBody":
+            values = _bodies()
         case "google.protobuf.Timestamp":
             values = _moments(minded)
         case "google.protobuf.FieldMask":
@@ -110,12 +118,13 @@ def hostile_values(policy: MethodPolicy, leaf: Leaf) -> Iterator[Hostile]:
     if leaf.output_only:
         # A value that is passed over is passed over like the next: a few say it all.
         values = (one for one in values if one.what in _ENOUGH)
-    if not leaf.field.is_repeated:
+    if not leaf.is_list:
         yield from values
         return
     for one in values:
         yield Hostile(f"an item: {one.what}", [one.value], one.refused)
-    yield Hostile("too many items", [f"many.items{n}" for n in range(TOO_MANY)], minded)
+    items = [f"many.items{n}" for n in range(TOO_MANY)] if leaf.kind == "string" else [1] * TOO_MANY
+    yield Hostile("too many items", items, minded)
 
 
 def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostile]:
@@ -124,11 +133,17 @@ def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostil
     opaque = leaf.field.name == "etag"
     yield Hostile("too long", "x" * TOO_LONG, minded)
     yield Hostile("too long, of four bytes each", "𝔵" * (TOO_LONG // 4), minded)
+    # A name and a UUID have one form, which all of these lack alike: a few say it all, and the bad names below.
+    exact = bool(leaf.resource) or rules.uuid
     for what, text in CONTROL.items():
+        if exact and what not in _ENOUGH:
+            continue
         # A text that may have several lines says so in its rule.
         several_lines = what == "newline" and r"\n" in rules.pattern
         yield Hostile(what, text, minded and not opaque and not several_lines)
     for what, text in ODD.items():
+        if exact and what not in _ENOUGH:
+            continue
         yield Hostile(what, text, False)
     if leaf.resource:
         for what, text in BAD_NAMES.items():
@@ -142,19 +157,49 @@ def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostil
     if leaf.field.name == "page_token":
         for what, text in BAD_TOKENS.items():
             yield Hostile(f"page token: {what}", text, True)
-    if not leaf.field.is_repeated:
+    if not leaf.is_list:
         yield Hostile("absent", "", minded and absent_refused)
     if rules.min_len > 1:
         yield Hostile("too short", "x" * (rules.min_len - 1), minded)
 
 
-def _numbers(leaf: Leaf) -> Iterator[Hostile]:
+def _numbers(leaf: Leaf, minded: bool) -> Iterator[Hostile]:
     wide = leaf.field.type in (leaf.field.TYPE_INT64, leaf.field.TYPE_SINT64, leaf.field.TYPE_SFIXED64)
     largest = 2**63 - 1 if wide else 2**31 - 1
     # Nothing that our requests count is ever negative.
-    yield Hostile("negative", -1, True)
-    yield Hostile("the least", -largest - 1, True)
+    yield Hostile("negative", -1, minded)
+    yield Hostile("the least", -largest - 1, minded)
     yield Hostile("the greatest", largest, False)
+
+
+def _bytes(policy: MethodPolicy, leaf: Leaf, minded: bool) -> Iterator[Hostile]:
+    longest = leaf.rules.bytes.max_len
+    # What is larger than the whole request may be is not read as far as the field.
+    if longest < policy.max_request_bytes:
+        yield Hostile("too long", b"x" * (longest + 1), minded)
+    yield Hostile("absent", b"", False)
+    yield Hostile("no text", b"\x00\xff\xfe\x80", False)
+
+
+def _maps(leaf: Leaf, minded: bool) -> Iterator[Hostile]:
+    for what, text in CONTROL.items():
+        yield Hostile(f"a key: {what}", {text: "words"}, minded)
+        yield Hostile(f"a value: {what}", {"key": text}, minded)
+    yield Hostile("odd keys", dict.fromkeys(ODD.values(), "words"), False)
+    yield Hostile("odd values", {f"key{n}": text for n, text in enumerate(ODD.values())}, False)
+    yield Hostile("no key", {"": "words"}, minded)
+    yield Hostile("a key that is too long", {"x" * TOO_LONG: "words"}, minded)
+    yield Hostile("a value that is too long", {"key": "x" * TOO_LONG}, minded)
+    yield Hostile("too many pairs", {f"key{n}": "words" for n in range(TOO_MANY)}, minded)
+
+
+def _bodies() -> Iterator[Hostile]:
+    """Of a raw body only the bytes count, whatever they are said to be."""
+    yield Hostile("no bytes", HttpBody(content_type="text/plain"), False)
+    yield Hostile("no text", HttpBody(content_type="text/plain", data=b"\x00\xff\xfe\x80"), False)
+    unknown = AnyMessage(type_url="type.googleapis.com/no.such.Message", value=b"\xff")
+    odd_type = "".join((*CONTROL.values(), *ODD.values(), "x" * TOO_LONG))
+    yield Hostile("no such type", HttpBody(content_type=odd_type, data=b"Words.", extensions=[unknown]), False)
 
 
 def _moments(minded: bool) -> Iterator[Hostile]:
@@ -177,8 +222,17 @@ def _masks() -> Iterator[Hostile]:
 
 
 def is_bounded(leaf: Leaf) -> bool:
-    """Whether the contract bounds a text: by a length, by an exact form, or as a name."""
-    rules: validate_pb2.StringRules = leaf.rules.string
+    """Whether the contract bounds a text, bytes, or a map of texts."""
+    if leaf.kind == "bytes":
+        return bool(leaf.rules.bytes.max_len)
+    if leaf.kind == "map":
+        rules = leaf.rules.map
+        return bool(rules.max_pairs) and _bounds(rules.keys.string) and _bounds(rules.values.string)
+    return _bounds(leaf.rules.string)
+
+
+def _bounds(rules: validate_pb2.StringRules) -> bool:
+    """By a length, by an exact form, or as a name."""
     exact = rules.pattern.endswith("$") and not set(rules.pattern) & {"*", "+"}
     return bool(rules.max_len or rules.uuid or rules.email or exact)
 

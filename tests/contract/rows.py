@@ -13,6 +13,14 @@ _NOTED_USE = ("last_used_time",)
 # Events go from one to the next in their own time; each has its row in the audit log.
 _MOVING = re.compile(r"kernel\.(outbox|event_log.*)|projects\.activity")
 
+# Nothing of the workspace waits for its position in the log, nor any there for the activity.
+_ALL_TOLD = """
+    select not exists (select from kernel.outbox where workspace_id = %(id)s) and not exists (
+        select from kernel.event_log where workspace_id = %(id)s
+        and position > (select position from kernel.cursors where subscriber = 'projects.activity')
+    )
+"""
+
 
 class Rows:
     """Reads every table of every domain as the database's owner."""
@@ -30,16 +38,21 @@ class Rows:
                 continue
             mentioned = sql.SQL("{} = any(%(ids)s::uuid[])" if kind == "uuid" else "{} like any(%(patterns)s)")
             mentions.setdefault((schema, table), []).append(mentioned.format(sql.Identifier(column)))
-        matching = sql.SQL("select (to_jsonb(t) - %(noted)s::text[])::text from {} t where {} order by 1")
-        self._queries = {
-            ".".join(name): matching.format(sql.Identifier(*name), sql.SQL(" or ").join(conditions))
+        matching = sql.SQL("select {}, (to_jsonb(t) - %(noted)s::text[])::text from {} t where {}")
+        queries = [
+            matching.format(".".join(name), sql.Identifier(*name), sql.SQL(" or ").join(conditions))
             for name, conditions in mentions.items()
-        }
+        ]
+        # One question for all tables: to plan it takes longer than to answer it, and it is planned once.
+        self._query = sql.SQL(" union all ").join(queries) + sql.SQL(" order by 1, 2")
 
-    def of(self, scene: Scene) -> dict[str, list[str]]:
-        """Every row that mentions the workspace or its owner, by table; other tests write to the same tables."""
-        ids = [scene.workspace.removeprefix("workspaces/"), str(scene.owner.user_id)]
+    def of(self, *scenes: Scene) -> list[tuple[str, str]]:
+        """Every row that mentions a workspace or its owner, after its table; other tests write to the same tables."""
+        ids = [one for scene in scenes for one in (scene.workspace.rpartition("/")[2], str(scene.owner.user_id))]
         values = {"ids": ids, "patterns": [f"%{one}%" for one in ids], "noted": list(_NOTED_USE)}
-        return {
-            table: [row for (row,) in self._connection.execute(query, values)] for table, query in self._queries.items()
-        }
+        return self._connection.execute(self._query, values, prepare=True).fetchall()
+
+    def all_told(self, scene: Scene) -> bool:
+        """Whether all that happened in the workspace so far is where people look for it."""
+        found = self._connection.execute(_ALL_TOLD, {"id": scene.workspace.rpartition("/")[2]}).fetchone()
+        return found is not None and bool(found[0])

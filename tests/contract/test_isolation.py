@@ -7,7 +7,7 @@ import pytest
 
 from interceptors.policy import Access, MethodPolicy
 from tests.contract.calls import METHODS, bearer, in_workspace, name_of, those
-from tests.contract.factories import Scene, new_scene
+from tests.contract.factories import Scene
 from tests.contract.fields import Leaf, leaves
 from tests.contract.requests import Contract
 from tests.contract.rows import Rows
@@ -43,9 +43,8 @@ def _rename(policy: MethodPolicy, request: object, name: str) -> None:
 def test_another_tenants_name_is_not_found(
     policy: MethodPolicy, contract: Contract, home: Scene, stranger_key: str, rows: Rows
 ) -> None:
-    victim = new_scene(contract.people)
-    call = contract.prepare(policy, victim)
-    before = rows.of(victim)
+    call = contract.unmade(policy)
+    before = rows.of(call.scene)
     strangers = {
         "an owner elsewhere": bearer(home.owner.access_token),
         "a key from elsewhere": bearer(stranger_key),
@@ -54,21 +53,18 @@ def test_another_tenants_name_is_not_found(
     for who, credentials in strangers.items():
         refusal = contract.client.call(policy, call.request, credentials).refusal
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"), (who, refusal)
-    assert rows.of(victim) == before
-    # It was the stranger who was refused, not the request.
-    assert contract.make(call).answered
+    assert rows.of(call.scene) == before
 
 
 @pytest.mark.parametrize("policy", INSIDE, ids=name_of)
 def test_a_workspace_that_does_not_exist_is_refused_like_one_that_does(
     policy: MethodPolicy, contract: Contract, home: Scene
 ) -> None:
-    victim = new_scene(contract.people)
-    call = contract.prepare(policy, victim)
+    call = contract.unmade(policy)
     stranger = bearer(home.owner.access_token)
     real = contract.client.call(policy, call.request, stranger).refusal
     name = policy.names[0].read(call.request)
-    invented = f"workspaces/{uuid4()}" + name.removeprefix(victim.workspace)
+    invented = f"workspaces/{uuid4()}" + name.removeprefix(call.scene.workspace)
     _rename(policy, call.request, invented)
     made_up = contract.client.call(policy, call.request, stranger).refusal
     assert (made_up.code, made_up.reason, made_up.message) == (real.code, real.reason, real.message)
@@ -79,48 +75,44 @@ def test_a_workspace_that_does_not_exist_is_refused_like_one_that_does(
 def test_another_tenants_id_in_ones_own_workspace_is_not_found(
     policy: MethodPolicy, contract: Contract, home: Scene, rows: Rows
 ) -> None:
-    victim = new_scene(contract.people)
-    call = contract.prepare(policy, victim)
+    call = contract.unmade(policy)
     theirs = policy.names[0].read(call.request)
-    _rename(policy, call.request, home.workspace + theirs.removeprefix(victim.workspace))
-    before = rows.of(victim), rows.of(home)
+    _rename(policy, call.request, home.workspace + theirs.removeprefix(call.scene.workspace))
+    before = rows.of(call.scene, home)
     refusal = contract.client.call(policy, call.request, bearer(home.owner.access_token)).refusal
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"), refusal
-    assert (rows.of(victim), rows.of(home)) == before
+    assert rows.of(call.scene, home) == before
 
 
 @pytest.mark.parametrize(("policy", "leaf"), REFERENCES, ids=_id)
 def test_a_reference_to_another_tenants_resource_is_refused(
-    policy: MethodPolicy, leaf: Leaf, contract: Contract, rows: Rows
+    policy: MethodPolicy, leaf: Leaf, contract: Contract, home: Scene, rows: Rows
 ) -> None:
     """As its own name has it, and with the caller's workspace before the other's id."""
-    victim, own = new_scene(contract.people), new_scene(contract.people)
-    call = contract.prepare(policy, own)
-    valid = call.request.SerializeToString()
-    theirs = contract.value(leaf, call.request, victim)
-    before = rows.of(victim), rows.of(own)
-    for reference in (theirs, own.workspace + theirs.removeprefix(victim.workspace)):
-        call.request.ParseFromString(valid)
+    call = contract.unmade(policy)
+    own = call.scene.workspace
+    theirs = contract.value(leaf, call.request, home)
+    before = rows.of(call.scene, home)
+    for reference in (theirs, own + theirs.removeprefix(home.workspace)):
         leaf.write(call.request, reference)
         outcome = contract.make(call)
         if policy.read_only and outcome.answered:
             # A question may be answered, about one's own workspace: nobody of that id is here.
-            assert victim.workspace not in str(outcome.response)
+            assert home.workspace not in str(outcome.response)
             continue
         assert outcome.code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT), outcome.refusal
-    assert (rows.of(victim), rows.of(own)) == before
+    assert rows.of(call.scene, home) == before
 
 
 @pytest.mark.parametrize("policy", PERSONAL, ids=name_of)
 def test_what_belongs_to_another_person_is_not_found(
     policy: MethodPolicy, contract: Contract, home: Scene, rows: Rows
 ) -> None:
-    victim = new_scene(contract.people)
-    call = contract.prepare(policy, victim)
-    before = rows.of(victim)
+    call = contract.unmade(policy)
+    before = rows.of(call.scene)
     refusal = contract.client.call(policy, call.request, bearer(home.owner.access_token)).refusal
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"), refusal
-    assert rows.of(victim) == before
+    assert rows.of(call.scene) == before
 
 
 def test_every_method_is_inside_a_workspace_or_a_persons_own_or_names_nothing() -> None:

@@ -1,5 +1,6 @@
 """Every list is paged alike (AIP-158): sizes are coerced, tokens are bound to their query and authorize nothing."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -11,9 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from interceptors.policy import MethodPolicy
 from services.kernel.paging import MAX_PAGE_SIZE
 from tests.contract.calls import METHODS, Outcome, name_of
-from tests.contract.factories import RESOURCES, Scene, new_scene
+from tests.contract.factories import RESOURCES, new_scene
 from tests.contract.fields import Leaf, has_field, leaves
 from tests.contract.requests import Contract, Prepared
+from tests.contract.rows import Rows
+from tests.support.waiting import until
 
 LISTS = [policy for policy in METHODS if has_field(policy, "page_token")]
 _NOT_FILTERS = ("parent", "name", "page_size", "page_token")
@@ -36,14 +39,23 @@ def _items(outcome: Outcome) -> list[Message]:
     return list(getattr(outcome.response, field.name))
 
 
-def _listing(policy: MethodPolicy, contract: Contract) -> Prepared:
-    """A call that has at least two items to list."""
+@pytest.fixture(scope="session")
+def full(contract: Contract, rows: Rows) -> Mapping[str, Prepared]:
+    """A call of each list, by path, that has at least two items to show: all of one workspace, where all is quiet."""
     scene = new_scene(contract.people)
     for make in RESOURCES.values():
         make(scene)
         make(scene)
     contract.people.workspace_of(scene.owner)
-    return contract.prepare(policy, scene)
+    calls = {policy.path: contract.prepare(policy, scene) for policy in LISTS}
+    until(lambda: rows.all_told(scene), "all that happened is in the lists of what happened")
+    return calls
+
+
+@pytest.fixture
+def call(policy: MethodPolicy, full: Mapping[str, Prepared]) -> Prepared:
+    """The call of this list; its request is the test's to change."""
+    return full[policy.path].copied()
 
 
 def _token(call: Prepared, contract: Contract) -> str:
@@ -56,8 +68,8 @@ def _token(call: Prepared, contract: Contract) -> str:
 
 
 @pytest.mark.parametrize("policy", LISTS, ids=name_of)
-def test_pages_of_one_show_what_one_page_shows(policy: MethodPolicy, contract: Contract) -> None:
-    call = _listing(policy, contract)
+def test_pages_of_one_show_what_one_page_shows(call: Prepared, contract: Contract) -> None:
+    call.request.page_size = MAX_PAGE_SIZE
     whole = _items(contract.make(call))
     call.request.page_size = 1
     shown: list[Message] = []
@@ -72,38 +84,37 @@ def test_pages_of_one_show_what_one_page_shows(policy: MethodPolicy, contract: C
 
 
 @pytest.mark.parametrize("policy", LISTS, ids=name_of)
-def test_a_size_above_the_most_is_coerced(policy: MethodPolicy, contract: Contract, home: Scene) -> None:
-    call = contract.prepare(policy, home)
+def test_a_size_above_the_most_is_coerced(call: Prepared, contract: Contract) -> None:
     call.request.page_size = MAX_PAGE_SIZE + 1
     assert contract.make(call).answered
 
 
 @pytest.mark.parametrize("policy", LISTS, ids=name_of)
-def test_a_token_is_good_for_its_own_list_alone(policy: MethodPolicy, contract: Contract) -> None:
-    call = _listing(policy, contract)
+def test_a_token_is_good_for_its_own_list_alone(
+    policy: MethodPolicy, call: Prepared, full: Mapping[str, Prepared], contract: Contract
+) -> None:
     token = _token(call, contract)
     # The same list of another tenant, and other lists of this one.
-    _refused_with(token, contract.prepare(policy), contract)
-    for other in LISTS:
-        if other is not policy:
-            _refused_with(token, contract.prepare(other, call.scene), contract)
+    others = [contract.unmade(policy), *(other for path, other in full.items() if path != policy.path)]
+    for other in others:
+        asked = other.copied()
+        asked.request.page_token = token
+        _refused(contract.make(asked), other.policy.full_name)
 
 
 @pytest.mark.parametrize(("policy", "leaf"), FILTERED, ids=_id)
-def test_a_token_is_good_for_its_own_filter_alone(policy: MethodPolicy, leaf: Leaf, contract: Contract) -> None:
-    call = _listing(policy, contract)
+def test_a_token_is_good_for_its_own_filter_alone(leaf: Leaf, call: Prepared, contract: Contract) -> None:
     call.request.page_token = _token(call, contract)
     leaf.write(call.request, _another(leaf, call.request))
-    _refused(contract.make(call))
+    _refused(contract.make(call), leaf.name)
 
 
 @pytest.mark.parametrize("policy", LISTS, ids=name_of)
-def test_a_token_that_was_tampered_with_is_refused(policy: MethodPolicy, contract: Contract) -> None:
-    call = _listing(policy, contract)
+def test_a_token_that_was_tampered_with_is_refused(call: Prepared, contract: Contract) -> None:
     token = _token(call, contract)
     for at in (0, len(token) // 2, len(token) - 2):
         call.request.page_token = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-        _refused(contract.make(call))
+        _refused(contract.make(call), f"changed at {at}")
 
 
 def _another(leaf: Leaf, request: Any) -> Any:
@@ -121,12 +132,7 @@ def _another(leaf: Leaf, request: Any) -> Any:
             return [text] if leaf.field.is_repeated else text
 
 
-def _refused_with(token: str, call: Prepared, contract: Contract) -> None:
-    call.request.page_token = token
-    _refused(contract.make(call))
-
-
-def _refused(outcome: Outcome) -> None:
+def _refused(outcome: Outcome, what: str) -> None:
     refusal = outcome.refusal
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"), refusal
-    assert refusal.fields == ["page_token"]
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"), (what, refusal)
+    assert refusal.fields == ["page_token"], what

@@ -69,6 +69,12 @@ def bad_credentials(contract: Contract, mesh: Mesh, home: Scene) -> dict[str, Me
     }
 
 
+@pytest.fixture(scope="session")
+def crowd(contract: Contract) -> Crowd:
+    """A workspace with people and keys that may do everything but one thing."""
+    return Crowd(new_scene(contract.people))
+
+
 @pytest.mark.parametrize("policy", GUARDED, ids=name_of)
 def test_nobody_is_let_in_without_credentials(policy: MethodPolicy, contract: Contract) -> None:
     refusal = contract.client.call(policy, policy.request_class()).refusal
@@ -79,19 +85,18 @@ def test_nobody_is_let_in_without_credentials(policy: MethodPolicy, contract: Co
 def test_nobody_is_let_in_with_bad_credentials(
     policy: MethodPolicy, contract: Contract, bad_credentials: dict[str, Metadata]
 ) -> None:
-    call = contract.prepare(policy)
+    call = contract.unmade(policy)
     for what, credentials in bad_credentials.items():
         refusal = contract.client.call(policy, call.request, credentials).refusal
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"), (what, refusal)
 
 
 @pytest.mark.parametrize("policy", DEMANDING, ids=name_of)
-def test_who_lacks_the_right_is_refused(policy: MethodPolicy, contract: Contract, rows: Rows) -> None:
+def test_who_lacks_the_right_is_refused(policy: MethodPolicy, contract: Contract, crowd: Crowd, rows: Rows) -> None:
     """A member without the permission, a key without it, a user at the doors of services and operators."""
-    scene = new_scene(contract.people)
-    without = Crowd(scene).without(policy)
-    call = contract.prepare(policy, scene, complete=False)
-    before = rows.of(scene)
+    without = crowd.without(policy)
+    call = contract.prepare(policy, crowd.scene, complete=False)
+    before = rows.of(crowd.scene)
     for what, credentials in without.items():
         refusal = contract.client.call(policy, call.request, credentials).refusal
         assert (refusal.code, refusal.reason) == (
@@ -100,16 +105,15 @@ def test_who_lacks_the_right_is_refused(policy: MethodPolicy, contract: Contract
         ), (what, refusal)
         if policy.permission:
             assert refusal.metadata == {"permission": policy.permission}
-    assert rows.of(scene) == before
+    assert rows.of(crowd.scene) == before
 
 
 @pytest.mark.parametrize(
     "policy", those(lambda policy: bool(policy.permission) and policy.names[0].patterns[0].count("*") > 1), ids=name_of
 )
-def test_who_lacks_the_right_does_not_learn_what_exists(policy: MethodPolicy, contract: Contract) -> None:
+def test_who_lacks_the_right_does_not_learn_what_exists(policy: MethodPolicy, contract: Contract, crowd: Crowd) -> None:
     """The same refusal for a thing that there is and for one that there is not, whatever else the request says."""
     [name] = policy.names
-    crowd = Crowd(new_scene(contract.people))
     request = policy.request_class()
     inside = re.sub(r"\*", lambda _: str(uuid4()), name.patterns[0].removeprefix("workspaces/*"))
     holder = request if len(name.path) == 1 else getattr(request, name.path[0])
@@ -123,7 +127,7 @@ def test_who_lacks_the_right_does_not_learn_what_exists(policy: MethodPolicy, co
     "policy", those(lambda policy: policy.access is Access.INTERNAL and "*" not in policy.callers), ids=name_of
 )
 def test_a_service_that_is_not_listed_is_refused(policy: MethodPolicy, contract: Contract) -> None:
-    call = contract.prepare(policy)
+    call = contract.unmade(policy)
     refusal = contract.client.call(policy, call.request, contract.service_credentials("billing")).refusal
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.PERMISSION_DENIED, "METHOD_DENIED"), refusal
 
@@ -132,7 +136,7 @@ def test_a_service_that_is_not_listed_is_refused(policy: MethodPolicy, contract:
     "policy", those(lambda p: p.access in (Access.PERMISSION, Access.AUTHENTICATED, Access.OPERATOR)), ids=name_of
 )
 def test_a_service_is_no_user(policy: MethodPolicy, contract: Contract) -> None:
-    call = contract.prepare(policy)
+    call = contract.unmade(policy)
     refusal = contract.client.call(policy, call.request, contract.service_credentials("tenancy")).refusal
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.PERMISSION_DENIED, "METHOD_DENIED"), refusal
 
@@ -141,7 +145,7 @@ def test_a_service_is_no_user(policy: MethodPolicy, contract: Contract) -> None:
     "policy", those(lambda p: p.access is Access.AUTHENTICATED and not in_workspace(p)), ids=name_of
 )
 def test_an_api_key_is_no_person(policy: MethodPolicy, contract: Contract, stranger_key: str) -> None:
-    call = contract.prepare(policy)
+    call = contract.unmade(policy)
     refusal = contract.client.call(policy, call.request, bearer(stranger_key)).refusal
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.PERMISSION_DENIED, "SESSION_REQUIRED"), refusal
 

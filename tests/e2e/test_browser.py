@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 MILLISECONDS = 40_000
 # Any document of the edge's own origin: what runs in it is a page of ours.
-DOCUMENT = "/.well-known/jwks.json"
+DOCUMENT = "/healthz"
 # The whole client, as docs/events.md has it.
 FOLLOW = """([path, cursor]) => {
     window.heard = [];

@@ -60,7 +60,7 @@ class TestDeadline:
             until(waiting, "the call waits for the row")
             assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             # The row is still held: it was the deadline that ended the statement.
-            until(lambda: not waiting(), "the statement has ended", seconds=2.0)
+            until(lambda: not waiting(), "the statement has ended")
         assert any_edge.get(f"/v1/{workspace}", owner)["workspace"]["etag"] == "1"
 
     def test_the_deadline_of_a_rest_call_is_the_contracts_or_an_earlier_one(self, edge: Edge) -> None:

@@ -27,7 +27,7 @@ from tests.support.people import Person
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
-EXAMPLES = 12
+EXAMPLES = 8
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 
@@ -50,9 +50,9 @@ class Tenant:
             real = {"workspace": self._workspace.split("/")[1], "member": str(self._owner.user_id), "role": "viewer"}
             parameters.update({name: value for name, value in real.items() if name in parameters})
 
-    def look_after(self, status: int) -> None:
+    def look_after(self) -> None:
         """Go on as somebody else, where need be."""
-        if status == 401 or self._is_gone(self._owner):
+        if self._is_gone(self._owner):
             self._owner, self._workspace = self._edge.new_workspace()
 
     def _is_gone(self, owner: Person) -> bool:
@@ -100,4 +100,5 @@ def test_every_answer_is_one_that_the_document_describes(
     tenant.fill_in(case.path_parameters)
     response = case.call(base_url=whole.mesh.edge_url, headers=tenant.credentials())
     case.validate_response(response, checks=list(CHECKS))
-    tenant.look_after(response.status_code)
+    if response.status_code == 401 or case.method != "GET":
+        tenant.look_after()

@@ -91,7 +91,7 @@ class Mover:
         """Note where the activity stands, and create the project."""
         request = activity_service_pb2.WatchActivityRequest(parent=self.workspace)
         # Any: its stubs forget that an answer can be cancelled.
-        stream: Any = self.person.stubs.activity.WatchActivity(request, timeout=CALL_SECONDS)
+        stream: Any = self.person.stubs.activity.WatchActivity(request, timeout=60)
         self.cursor = next(stream).cursor
         stream.cancel()
         stub, wanted = self.person.stubs.projects, project_pb2.Project(display_name="Moved")

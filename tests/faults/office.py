@@ -89,4 +89,4 @@ class Office:
 
 
 def _call(method: Callable[..., object], request: object) -> Probe:
-    return lambda: method(request, timeout=5)
+    return lambda: method(request, timeout=60)

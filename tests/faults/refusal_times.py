@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from tests.support.errors import Refusal, refusal_of
+from tests.support.waiting import SLOWNESS_SECONDS
 
 # The promise to customers: no process lets anybody in on what was taken from them for longer than this.
 PROMISED_SECONDS = 1.0
-_GIVE_UP_SECONDS = 5.0
+# What the tests bear, on a machine that is busy.
+BORNE_SECONDS = PROMISED_SECONDS + SLOWNESS_SECONDS
 
 Probe = Callable[[], object]
 
@@ -47,7 +49,7 @@ def let_in_for(probes: Sequence[Probe], *codes: grpc.StatusCode) -> list[float]:
             if refusal.code in codes:
                 return let_in
             assert refusal.code is grpc.StatusCode.OK, refusal
-            assert asked < _GIVE_UP_SECONDS, f"not {codes} within {_GIVE_UP_SECONDS:g} s"
+            assert asked < BORNE_SECONDS, f"not {codes} within {BORNE_SECONDS:g} s"
             let_in = asked
 
     with ThreadPoolExecutor(len(probes)) as pool:

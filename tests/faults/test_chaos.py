@@ -29,10 +29,11 @@ pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.e2e]
 
 KILLS = 100
 MOVERS = 4
-VICTIMS = ("worker", "serve", "streams", "postgres")
-# A job whose worker was killed is another's when its lease has run out.
-_LEASE_SECONDS = 30.0
-_MOST_SECONDS = 300.0
+# PostgreSQL takes as long to come back as several others together, and nobody can move anything meanwhile.
+VICTIMS = {"worker": 30, "serve": 30, "streams": 28, "postgres": 12}
+# Bounds of a hang. A slow machine takes its time.
+_MOST_SECONDS = 900.0
+_PATIENCE_SECONDS = 180.0
 _LOG = "select id::text, subject, position from kernel.event_log order by position"
 _LATE = "select subscriber from kernel.cursors where position < (select max(position) from kernel.event_log)"
 _UNFINISHED = (
@@ -47,12 +48,12 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     monkeypatch.setattr(children, "STEADY_SECONDS", 0.0)
     environment = ENVIRONMENT | {"PLINTH_WEBHOOK_ALLOW": "127.0.0.0/8", "PLINTH_WEBHOOK_ALLOW_HTTP": "true"}
     with Supervisor.ephemeral(
-        migrations.migrate, env=environment, fast=False, drain_seconds=2.0, start_seconds=60.0
+        migrations.migrate, env=environment, fast=False, drain_seconds=2.0, start_seconds=_PATIENCE_SECONDS
     ) as mesh:
         yield mesh
 
 
-def look_after(mesh: Supervisor, condition: Any, what: str, seconds: float) -> None:
+def look_after(mesh: Supervisor, condition: Any, what: str, seconds: float = _PATIENCE_SECONDS) -> None:
     """Start again what has died, until the condition holds."""
     until = time.monotonic() + seconds
     while not condition():
@@ -67,7 +68,7 @@ def rows(mesh: Supervisor, query: Any) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2 * _MOST_SECONDS)
 def test_a_hundred_kills_lose_and_double_nothing(mesh: Supervisor) -> None:
     rng = random.Random(20261122)
     began = time.monotonic()
@@ -89,24 +90,24 @@ def test_a_hundred_kills_lose_and_double_nothing(mesh: Supervisor) -> None:
         kills = 0
         while kills < KILLS:
             assert time.monotonic() < began + _MOST_SECONDS, f"only {kills} kills"
-            name = rng.choice(VICTIMS)
+            [name] = rng.choices(list(VICTIMS), weights=list(VICTIMS.values()))
             pid = mesh.pids.get(name)
             if pid is not None:
                 _kill(mesh, name)
                 kills += 1
-            pause = time.monotonic() + rng.uniform(0.2, 1.2)
-            look_after(mesh, lambda pause=pause: time.monotonic() > pause, "a pause", 10)
+            pause = time.monotonic() + rng.uniform(0.2, 1.0)
+            look_after(mesh, lambda pause=pause: time.monotonic() > pause, "a pause")
         stop_moving.set()
-        look_after(mesh, lambda: all(done.done() for done in moving), "every move is answered", 60)
+        look_after(mesh, lambda: all(done.done() for done in moving), "every move is answered")
         for done in moving:
             done.result()
 
-        look_after(mesh, lambda: _is_back(mesh), "the mesh is whole", 60)
-        look_after(mesh, lambda: not rows(mesh, "select from kernel.outbox"), "every event has its position", 30)
-        look_after(mesh, lambda: not rows(mesh, _LATE), "every subscriber has caught up", 60)
-        look_after(mesh, lambda: not rows(mesh, _UNFINISHED), "every delivery has ended", 3 * _LEASE_SECONDS)
+        look_after(mesh, lambda: _is_back(mesh), "the mesh is whole")
+        look_after(mesh, lambda: not rows(mesh, "select from kernel.outbox"), "every event has its position")
+        look_after(mesh, lambda: not rows(mesh, _LATE), "every subscriber has caught up")
+        look_after(mesh, lambda: not rows(mesh, _UNFINISHED), "every delivery has ended")
         moves = sum(len(mover.acknowledged) for mover in movers)
-        look_after(mesh, lambda: sum(len(set(m.seen)) for m in movers) >= moves, "every stream has caught up", 30)
+        look_after(mesh, lambda: sum(len(set(m.seen)) for m in movers) >= moves, "every stream has caught up")
         stop_watching.set()
         for done in watching:
             done.result()
@@ -141,7 +142,7 @@ def _is_back(mesh: Supervisor) -> bool:
         rows(mesh, "select 1")
     except psycopg.OperationalError:
         return False
-    return set(VICTIMS) <= set(mesh.pids)
+    return VICTIMS.keys() <= mesh.pids.keys()
 
 
 def _check(mover: Mover, recorder: Recorder, logged: list[str]) -> None:
@@ -152,7 +153,7 @@ def _check(mover: Mover, recorder: Recorder, logged: list[str]) -> None:
         request = activity_service_pb2.ListActivityRequest(
             parent=mover.project.name, page_size=500, page_token=page, filter='verb = "transitioned"'
         )
-        answer = mover.person.stubs.activity.ListActivity(request, timeout=10)
+        answer = mover.person.stubs.activity.ListActivity(request, timeout=60)
         found += answer.activities
         page = answer.next_page_token
         if not page:

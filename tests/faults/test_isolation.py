@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from plinth.documents.v1 import document_service_pb2
 from plinth.events.v1 import event_service_pb2
 from plinth.projects.v1 import activity_service_pb2
 from plinth.tenancy.v1 import invite_pb2, invite_service_pb2, role_pb2, role_service_pb2
@@ -22,6 +24,7 @@ from services.kernel.sequencer import Sequencer
 from services.runtime import Runtime
 from services.wiring import Mesh
 from tests.contract.factories import RESOURCES, Scene
+from tests.faults import search_rows
 from tests.projects.worker import working
 from tests.support.people import People, Person
 from tests.support.waiting import until
@@ -110,10 +113,16 @@ def tenant(people: People, database: "psycopg.Connection[Any]") -> Tenant:
         parent=workspace, since=Timestamp(seconds=0), target=RESOURCES["workspaces/*/webhookEndpoints/*"](scene)
     )
     owner.stubs.events.ReplayEvents(replay)
+    owner.stubs.documents.AppendUpload(
+        document_service_pb2.AppendUploadRequest(
+            name=RESOURCES["workspaces/*/uploads/*"](scene), content=HttpBody(data=b"part")
+        )
+    )
     activity = activity_service_pb2.ListActivityRequest(parent=workspace)
     until(lambda: owner.stubs.activity.ListActivity(activity).activities, "what was done is in the activity")
     workspace_id = UUID(workspace.rpartition("/")[2])
     database.execute(_ATTEMPT, [workspace_id])
+    search_rows.fill(database, workspace_id)
     return Tenant(owner, workspace_id)
 
 
@@ -317,7 +326,7 @@ class TestSessions:
             with pytest.raises(pg.InsufficientPrivilege, match="row-level security"), app.transaction():
                 app.execute(insert, list(values.values()))
 
-    @pytest.mark.parametrize("domain", ["identity", "tenancy", "projects", "events"])
+    @pytest.mark.parametrize("domain", ["identity", "tenancy", "projects", "events", "documents", "search"])
     @pytest.mark.parametrize("table", ["outbox", "audit"])
     def test_a_tenants_appends_to_the_log_of_no_other(
         self, ours: Tenant, theirs: Tenant, app: "psycopg.Connection[Any]", domain: str, table: str

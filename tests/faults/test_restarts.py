@@ -16,13 +16,14 @@ from tests.faults.refusal_times import outcome
 from tests.support.fleet import SERVERS, Fleet
 from tests.support.people import Person
 from tests.support.stubs import Stubs, with_token
+from tests.support.waiting import SLOWNESS_SECONDS
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.e2e]
 
 WRITERS, READERS = 32, 6
 LIST = workspace_service_pb2.ListWorkspacesRequest(page_size=1)
 # Calls work again within this after the restart.
-RECOVERY_SECONDS = 5.0
+RECOVERY_SECONDS = 5.0 + SLOWNESS_SECONDS
 # So much is written before, refused meanwhile, and written after.
 ENOUGH = 60
 
@@ -38,11 +39,11 @@ def seconds_to_answer(fleet: Fleet, stubs: Sequence[Stubs]) -> float:
     waiting = list(stubs)
 
     def all_answered() -> bool:
-        calls = {one: partial(one.workspaces.ListWorkspaces, LIST, timeout=2) for one in waiting}
+        calls = {one: partial(one.workspaces.ListWorkspaces, LIST, timeout=10) for one in waiting}
         waiting[:] = [one for one, call in calls.items() if outcome(call).code is not grpc.StatusCode.OK]
         return not waiting
 
-    return fleet.until(all_answered, "every way is answered", 30)
+    return fleet.until(all_answered, "every way is answered")
 
 
 def check_writes(fleet: Fleet, load: Load, label: str, reader: Stubs) -> None:
@@ -62,21 +63,25 @@ def check_writes(fleet: Fleet, load: Load, label: str, reader: Stubs) -> None:
 
 def until_all_are_refused(fleet: Fleet, load: Load) -> tuple[float, float]:
     """From when to when what was just ended stayed away: as long as nobody looks after it."""
-    since, refusals = time.monotonic(), load.answers.refusals
-    enough = 2 * WRITERS
-    fleet.until(lambda: len(refusals) >= enough or load.is_over(), "all are refused twice", look_after=False)
+    since = time.monotonic()
+
+    def all_refused() -> bool:
+        refusals = [one.refusal for one in list(load.answers.refusals) if one.began > since]
+        return sum(refusal.code is grpc.StatusCode.UNAVAILABLE for refusal in refusals) >= 2 * WRITERS
+
+    fleet.until(lambda: all_refused() or load.is_over(), "all are refused twice", look_after=False)
     return since, time.monotonic()
 
 
 def check_refusals(refusals: Sequence[Refused], away_since: float, away_until: float) -> None:
     """Every refusal says when to come back; while the database or the servers are away, that this is why.
 
-    Before and after there may be no room for so many calls at once, on a slow machine.
+    On a slow machine there may be no room for so many calls at once: some are told that.
     """
     assert all(one.refusal.retry_seconds for one in refusals), refusals
-    meanwhile = {one.refusal.code for one in refusals if one.began > away_since and one.ended < away_until}
-    assert meanwhile == {grpc.StatusCode.UNAVAILABLE}
     assert {one.refusal.reason for one in refusals} <= {"DEPENDENCY_UNAVAILABLE", "OVERLOADED"}
+    meanwhile = [one.refusal for one in refusals if one.began > away_since and one.ended < away_until]
+    assert {one.code for one in meanwhile if one.reason != "OVERLOADED"} == {grpc.StatusCode.UNAVAILABLE}
 
 
 class TestDatabase:
@@ -109,7 +114,7 @@ class TestDatabase:
             way.workspaces.ListWorkspaces(LIST)
         fleet.signal_postgres(signal.SIGINT)
         fleet.until(fleet.postgres_is_back, "the supervisor has started PostgreSQL again")
-        fleet.until(fleet.feeds_listen, "every process listens again", RECOVERY_SECONDS)
+        fleet.until(fleet.feeds_listen, "every process listens again")
         for way in ways:
             fleet.people.workspace_of(replace(person, stubs=way))
 
@@ -123,7 +128,7 @@ class TestServers:
             fleet.until(lambda: len(answers.acknowledged) >= ENOUGH or load.is_over(), "something is written")
             fleet.kill_servers()
             away = until_all_are_refused(fleet, load)
-            fleet.until(fleet.servers_are_back, "the supervisor has started the servers again", 60)
+            fleet.until(fleet.servers_are_back, "the supervisor has started the servers again")
             recovery = seconds_to_answer(fleet, through_edge[:1])
             written = len(answers.acknowledged)
             fleet.until(lambda: len(answers.acknowledged) >= written + ENOUGH or load.is_over(), "more is written")

@@ -25,7 +25,7 @@ from plinth.tenancy.v1 import (
     workspace_service_pb2,
 )
 from tests.faults.office import Office
-from tests.faults.refusal_times import PROMISED_SECONDS, Probe, let_in_for, outcome, warm
+from tests.faults.refusal_times import BORNE_SECONDS, Probe, let_in_for, outcome, warm
 from tests.support.errors import refused
 from tests.support.fleet import SERVERS, Fleet
 from tests.support.people import PASSWORD
@@ -48,7 +48,7 @@ def felt(what: str, probes: list[Probe], *codes: grpc.StatusCode) -> None:
     """Refused everywhere within the time promised; `pytest -s` shows how long somebody was still let in."""
     seconds = let_in_for(probes, *codes)
     print(f"\n{what}: let in for another {', '.join(f'{1000 * one:.0f}' for one in seconds)} ms")
-    assert max(seconds) < PROMISED_SECONDS
+    assert max(seconds) < BORNE_SECONDS
     # And it stays so.
     assert {outcome(probe).code for probe in probes} <= set(codes)
 
@@ -68,7 +68,7 @@ class TestWhatWasTakenIsRefusedOnEveryServer:
             office.remove(member)
             times += let_in_for(probes, NOT_FOUND)
         print(f"\nremoved member: typically let in for another {1000 * statistics.median(times):.0f} ms")
-        assert max(times) < PROMISED_SECONDS
+        assert max(times) < BORNE_SECONDS
 
     def test_what_a_lower_role_may_not_do(self, office: Office) -> None:
         admin = office.member("admin")
@@ -162,7 +162,7 @@ class TestTheWarmCall:
         for server, probe in zip(range(SERVERS), probes, strict=True):
             # On a machine so busy that the feed is not heard for a second, caches rightly do not count.
             fleet = office.fleet
-            fleet.until(partial(asks_nobody, fleet, server, probe), "100 calls in a row ask no other service", 30)
+            fleet.until(partial(asks_nobody, fleet, server, probe), "100 calls in a row ask no other service")
 
 
 def asks_nobody(fleet: Fleet, server: int, probe: Probe) -> bool:
@@ -190,7 +190,7 @@ class TestOpenStreams:
         with refused(NOT_FOUND, "NOT_FOUND"):
             for chunk in stream:
                 rows += chunk.data.count(b"\n")
-        assert time.monotonic() - removed < PROMISED_SECONDS
+        assert time.monotonic() - removed < BORNE_SECONDS
         assert rows < _AUDIT_ROWS
 
     def test_who_watches_hears_of_grants_and_revocations(self, office: Office) -> None:
@@ -216,7 +216,7 @@ class TestOpenStreams:
         stub = Stubs(office.fleet.channel(office.fleet.mesh.streams_address)).access
         for token in (office.owner.access_token, office.api_key("workspace.read").value):
             metadata = (("authorization", f"Bearer {token}"),)
-            call = stub.WatchGrants(access_service_pb2.WatchGrantsRequest(), metadata=metadata, timeout=5)
+            call = stub.WatchGrants(access_service_pb2.WatchGrantsRequest(), metadata=metadata, timeout=60)
             assert outcome(lambda call=call: next(call)).code is DENIED  # type: ignore[misc]  # bound at once
 
 

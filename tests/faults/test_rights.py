@@ -17,7 +17,7 @@ RIGHTS = {
     "m": "MAINTAIN",
 }
 # Every domain has two roles and a login: `plinth_events`, `plinth_events_system` and `plinth_app_events`.
-DOMAINS = ("identity", "tenancy", "projects", "events")
+DOMAINS = ("identity", "tenancy", "projects", "events", "documents", "search")
 # A line a table, first the domains' own, then what they share of the kernel, where `all` are the roles of the domains;
 # one that is named besides has what its own cell says. A role that is not in the line may do nothing with the table,
 # not even with one of its columns.
@@ -50,14 +50,37 @@ events.webhook_deliveries   events:siud    events_system:sud
 events.webhook_endpoints    events:siud    events_system:s
 events.webhook_secrets      events:siud    events_system:sud
 
+documents.blobs             documents:siud  documents_system:sud
+documents.documents         documents:siud
+documents.ingestions        documents:siud  documents_system:su
+documents.upload_parts      documents:siud  documents_system:s
+documents.uploads           documents:siud  documents_system:sud
+documents.versions          documents:siud
+
+search.audiences            search:siud
+search.chunks               search:siud
+search.documents            search:siud
+search.early_news           search:siud    search_system:sd
+search.indexes              search:siud    search_system:s
+search.model_parts          search:siud
+search.models               search:siud
+search.postings             search:siud
+search.queries              search:siud    search_system:sd
+search.segments             search:siud
+search.staged_chunks        search:siud    search_system:sd
+search.staged_vectors       search:siud    search_system:sd
+search.tombstones           search:siud
+search.vectors              search:siud    maintenance:siudrtgm
+search.vocabulary           search:siud
+
 jobs.jobs                   all:si  events:siu   jobs_system:siud
 jobs.schedules                                   jobs_system:siud
 jobs.sleepers               all:s                jobs_system:siud
 
 kernel.audit                all:i   tenancy:si
 kernel.cursors              all:siu              kernel:siud  maintenance:s
-kernel.event_days           projects:s  events:s  kernel:s  maintenance:sd  sequencer:si
-kernel.event_log            projects:s  events:s  kernel:s  maintenance:siudrtgm  sequencer:si
+kernel.event_days           projects:s  events:s  documents:s  search:s  kernel:s  maintenance:sd  sequencer:si
+kernel.event_log            projects:s  events:s  documents:s  search:s  kernel:s  maintenance:siudrtgm  sequencer:si
 kernel.event_retention                           kernel:s     maintenance:su  sequencer:s
 kernel.idempotency          all:siu              kernel:sd
 kernel.mail                 all:i                kernel:sud
@@ -134,7 +157,8 @@ class TestTables:
             [roles],
         ).fetchall()
         assert dict(reached) == {
-            **{f"plinth_{role}": ["kernel"] for role in ("kernel", "sequencer", "maintenance")},
+            **{f"plinth_{role}": ["kernel"] for role in ("kernel", "sequencer")},
+            "plinth_maintenance": ["kernel", "search"],
             "plinth_jobs_system": ["jobs"],
             # Of no use to a login: it is what keeps another database's downgrade from dropping the role.
             "plinth_app": ["kernel"],
@@ -146,15 +170,14 @@ class TestTables:
             },
         }
 
-    def test_none_but_the_maintenance_of_the_log_may_make_objects_anywhere(
-        self, owner: "psycopg.Connection[Any]"
-    ) -> None:
+    def test_none_but_the_maintenance_may_make_objects_anywhere(self, owner: "psycopg.Connection[Any]") -> None:
         may = owner.execute(
             "select rolname, nspname from unnest(%s::text[]) rolname, pg_namespace"
-            " where has_schema_privilege(rolname, oid, 'CREATE')",
+            " where has_schema_privilege(rolname, oid, 'CREATE') order by 1, 2",
             [column(owner, _ROLES)],
         ).fetchall()
-        assert may == [("plinth_maintenance", "kernel")]
+        # Days of the log, and graphs of vectors.
+        assert may == [("plinth_maintenance", "kernel"), ("plinth_maintenance", "search")]
 
 
 class TestLogins:

@@ -165,7 +165,7 @@ class TestOverload:
             assert hashes.hash(PASSWORD)
 
 
-def test_a_token_ends_no_later_than_its_session(island: Island) -> None:
+def test_a_token_ends_no_later_than_its_session(island: Island, settings: Settings) -> None:
     person: SignedIn = island.new()
-    assert person.expire_time == island.clock.now() + timedelta(minutes=10)
+    assert person.expire_time == island.clock.now() + settings.access_token_ttl
     assert person.expire_time <= person.session.expire_time

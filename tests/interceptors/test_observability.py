@@ -235,7 +235,7 @@ class TestMetrics:
             assert self._find(scraped, "sum", **labels) > 0
             buckets = [value for name, value in scraped.items() if "_bucket" in name and f'code="{code}"' in name]
             assert buckets == sorted(buckets)
-            assert len(buckets) == 15
+            assert len(buckets) == 17
 
     def test_tell_how_many_calls_are_under_way(self, rig: SyncRig) -> None:
         inside, leave = threading.Event(), threading.Event()

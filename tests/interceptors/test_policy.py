@@ -85,6 +85,14 @@ class TestTable:
     ) -> None:
         assert [policy(name).timeout for name in ("GetNote", "Export", "Count", "WatchNote")] == [30, 15, 15, None]
 
+    def test_a_request_has_its_own_size_else_four_mebibytes(self, policy: Callable[[str], MethodPolicy]) -> None:
+        assert [policy(name).max_request_bytes for name in ("Attempt", "Upload")] == [1000, 4 << 20]
+
+    def test_a_transfer_is_a_stream_that_has_an_end(self, policy: Callable[[str], MethodPolicy]) -> None:
+        streams = ("Count", "Upload", "Converse", "Download")
+        assert [policy(name).transfers for name in (*streams, "WatchNote", "GetNote")] == [True] * 4 + [False] * 2
+        assert [name for name in streams if policy(name).downloads] == ["Download"]
+
     def test_knows_every_permission_that_a_role_can_hold(self) -> None:
         table = PolicyTable([_service("ScratchService")])
         assert table.permissions == {"notes.read", "notes.write"}

@@ -113,6 +113,11 @@ class TestKinds:
         assert either.servicer.called == []
 
 
+def _varint(number: int) -> bytes:
+    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
 class TestMalformed:
     @pytest.mark.parametrize("rubbish", [b"\xff", b"\x0a\xff", b"\x0a\x02\xff\xfe", b"rubbish"])
     def test_bytes_that_are_no_message_are_an_invalid_argument(self, either: Rig, rubbish: bytes) -> None:
@@ -131,6 +136,21 @@ class TestMalformed:
         with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
             either.stub.Ping(pb.Ask(items=[pb.Item(label="ok"), pb.Item(label="too long")]), timeout=TIMEOUT)
         assert refusal.fields == ["items[1].label"]
+
+    def test_violations_name_the_field_around_ever_so_long_a_key(self, either: Rig) -> None:
+        with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            either.stub.Ping(pb.Ask(facts={"x" * 100_000: ""}), timeout=TIMEOUT)
+        assert refusal.fields == [f"facts[{'x' * 64}]"]
+
+    @pytest.mark.parametrize(("method", "largest"), [("Attempt", 1000), ("Ping", 4 << 20)])
+    def test_more_than_the_method_takes_is_an_invalid_argument(self, either: Rig, method: str, largest: int) -> None:
+        # A field that nobody knows counts like any other: its number, its length, and what it says.
+        padding = b"\xfa\x3e" + _varint(largest) + b"x" * largest
+        with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            either.raw(method, padding, [])
+        assert refusal.fields == [""]
+        overhead = len(padding) - largest
+        either.raw(method, b"\xfa\x3e" + _varint(largest - overhead) + b"x" * (largest - overhead), [])
 
     def test_ever_so_many_violations_make_no_answer_too_large_to_send(self, either: Rig) -> None:
         items = [pb.Item(label="much too long") for _ in range(1000)]

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from interceptors import chain as chain_module
@@ -16,11 +17,9 @@ from interceptors.stages import Walk
 from services.kernel.caller import current_caller
 from services.kernel.deadline import seconds_left
 from services.kernel.errors import DependencyUnavailable
-from services.kernel.names import WORKSPACE
 from tests.support.errors import refused
 from tests.support.rigs import TIMEOUT, SyncRig
 from tests.support.scratch import pb
-from tests.support.waiting import until
 from tests.support.world import note_of
 
 
@@ -184,88 +183,29 @@ class TestRecheck:
         assert faucet.callers[-1] == person.user_id
 
 
-class TestClientStream:
-    def _asks(self, workspace: Any, *texts: str) -> Iterator[Any]:
-        for text in texts:
-            yield pb.AskOfWorkspace(parent=WORKSPACE.format(workspace=workspace), text=text)
+class TestDownload:
+    """HTTP tells no status after the first byte: an answer that fails half way must not look whole there."""
 
-    def test_is_judged_on_its_first_message(self, rig: SyncRig) -> None:
-        workspace, person = rig.world.member("notes.write")
-        _, stranger = rig.world.member("notes.write")
-        answer = rig.stub.Upload(self._asks(workspace, "a", "b", "c"), metadata=person.metadata, timeout=TIMEOUT)
-        assert answer.text == "abc"
-        with refused(StatusCode.NOT_FOUND, "NOT_FOUND"):
-            rig.stub.Upload(self._asks(workspace, "a"), metadata=stranger.metadata, timeout=TIMEOUT)
-        with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID"):
-            rig.stub.Upload(self._asks(workspace, "x" * 11), metadata=person.metadata, timeout=TIMEOUT)
+    def _received(self, rig: SyncRig, *metadata: tuple[str, str]) -> list[bytes]:
+        def fail(*_: Any) -> Iterator[Any]:
+            yield HttpBody(data=b"half")
+            raise DependencyUnavailable("blobs")
 
-    def test_goes_both_ways(self, rig: SyncRig) -> None:
-        workspace, person = rig.world.member("notes.write")
-        answers = rig.stub.Converse(self._asks(workspace, "a", "b"), metadata=person.metadata, timeout=TIMEOUT)
-        assert [answer.text for answer in answers] == ["a", "b"]
-
-    def test_without_a_token_it_is_refused_before_any_message(self, rig: SyncRig) -> None:
-        never = threading.Event()
-
-        def silent() -> Iterator[Any]:
-            never.wait(TIMEOUT)
-            yield from ()
-
-        begun = time.monotonic()
-        with refused(StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING"):
-            rig.stub.Upload(silent(), timeout=TIMEOUT)
-        never.set()
-        assert time.monotonic() - begun < 5
-
-    def test_whose_first_message_never_comes_holds_no_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(chain_module, "FIRST_MESSAGE_SECONDS", 0.1)
-        never = threading.Event()
-
-        def silent() -> Iterator[Any]:
-            never.wait(TIMEOUT)
-            yield from ()
-
-        with SyncRig(threads=1) as rig:
-            _, person = rig.world.member("notes.write")
-            with pytest.raises(grpc.RpcError) as raised:
-                rig.stub.Upload(silent(), metadata=person.metadata, timeout=TIMEOUT)
-            assert raised.value.code() is StatusCode.CANCELLED
-            rig.stub.Ping(pb.Ask(), timeout=TIMEOUT)
-            never.set()
-            until(lambda: [line["code"] for line in rig.log] == ["DEADLINE_EXCEEDED", "OK"], "both lines")
-
-    def test_without_any_message_is_an_invalid_argument(self, rig: SyncRig) -> None:
-        _, person = rig.world.member("notes.write")
-        with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID"):
-            rig.stub.Upload(iter(()), metadata=person.metadata, timeout=TIMEOUT)
-
-    def test_whose_later_bytes_are_no_message_is_an_invalid_argument(self, rig: SyncRig) -> None:
-        workspace, person = rig.world.member("notes.write")
+        rig.servicer.stream = fail
+        workspace, person = rig.world.member("notes.read")
         assert rig.channel is not None
-        upload = rig.channel.stream_unary("/plinth.scratch.v1.ScratchService/Upload", bytes, bytes)
-        (first,) = self._asks(workspace, "a")
-        with refused(StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID"):
-            upload(iter([first.SerializeToString(), b"\xff"]), metadata=tuple(person.metadata), timeout=TIMEOUT)
+        download = rig.channel.unary_stream("/plinth.scratch.v1.ScratchService/Download", bytes, bytes)
+        ask = pb.AskOfNote(name=note_of(workspace)).SerializeToString()
+        received: list[bytes] = []
+        with refused(StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE"):
+            for message in download(ask, metadata=(*person.metadata, *metadata), timeout=TIMEOUT):
+                received.append(message)  # noqa: PERF402  # what came before the refusal counts
+        return received
 
-    def test_whose_client_goes_half_way_is_no_crash(self, rig: SyncRig) -> None:
-        workspace, person = rig.world.member("notes.write")
-        received, never = threading.Event(), threading.Event()
+    def test_that_fails_half_way_says_so_by_grpc(self, rig: SyncRig) -> None:
+        assert [HttpBody.FromString(message).data for message in self._received(rig)] == [b"half"]
 
-        def collect(requests: Iterator[Any], context: Any) -> Any:
-            del context
-            for _ in requests:
-                received.set()
-            return pb.Answer()
-
-        def half() -> Iterator[Any]:
-            yield from self._asks(workspace, "a")
-            never.wait(TIMEOUT)
-
-        rig.servicer.upload = collect
-        call = rig.stub.Upload.future(half(), metadata=person.metadata, timeout=TIMEOUT)
-        assert received.wait(10)
-        call.cancel()
-        never.set()
-        until(lambda: rig.log, "the line of the call")
-        # gRPC ends the handler's iterator with an error or, when the close is seen first, like a stream that is done.
-        assert rig.log[0]["code"] in ("CANCELLED", "OK")
+    def test_that_fails_half_way_ends_for_the_transcoder_with_what_it_cannot_read(self, rig: SyncRig) -> None:
+        _, last = self._received(rig, ("x-envoy-original-path", "/v1/notes/1:download"))
+        with pytest.raises(DecodeError):
+            HttpBody.FromString(last)

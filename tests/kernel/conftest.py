@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -27,10 +26,6 @@ from services.mesh.postgres import EmbeddedPostgres
 from tests.support.acting import acting
 from tests.support.event_log import sequencing
 from tests.support.waiting import until
-
-# How long an example takes says nothing where other tests share the machine.
-hypothesis.settings.register_profile("shared", deadline=None)
-hypothesis.settings.load_profile("shared")
 
 # Roles belong to the cluster: one migration at a time may touch them.
 MIGRATING = 0x6B65726E

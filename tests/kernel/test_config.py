@@ -38,6 +38,9 @@ class TestLoadSettings:
             ("PLINTH_DATABASE_URL", "mysql://root@localhost/x"),
             ("PLINTH_MIGRATE_DATABASE_URL", "not a url"),
             ("PLINTH_PUBLIC_URL", "javascript:alert(1)"),
+            ("PLINTH_EMBEDDER_URL", "https://name:password@embedder.test/v1"),
+            ("PLINTH_EMBEDDER_KEY", "two words"),
+            ("PLINTH_EMBEDDER_PATH", "/no/such/folder"),
         ],
     )
     def test_names_the_variable_that_is_not_valid(
@@ -45,6 +48,11 @@ class TestLoadSettings:
     ) -> None:
         monkeypatch.setenv(variable, value)
         with pytest.raises(ConfigError, match=variable):
+            load_settings()
+
+    def test_wants_to_know_the_model_of_a_provider(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PLINTH_EMBEDDER_URL", "https://embedder.test/v1")
+        with pytest.raises(ConfigError, match=r"(?s)PLINTH_EMBEDDER_MODEL.*PLINTH_EMBEDDER_DIMENSIONS"):
             load_settings()
 
     def test_names_every_one_of_them_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

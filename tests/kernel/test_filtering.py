@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
@@ -41,7 +42,7 @@ def session(kernel_owner_url: str) -> Iterator[Session]:
         opened.run(text(str(CreateTable(NOTES).compile(dialect=postgresql.dialect()))))  # type: ignore[no-untyped-call]
         add = compiled(NOTES.insert().values({column.name: bindparam(column.name) for column in NOTES.columns}))
         for row in ROWS:
-            opened.run(add, **asdict(row))
+            opened.run(add, **asdict(row) | {"facts": Jsonb(row.facts)})
         yield opened
 
 
@@ -180,7 +181,7 @@ class TestFilter:
     @pytest.mark.parametrize(
         ("filter", "position", "problem"),
         [
-            ("title = x AND nope = 1", 15, "there is no such field; there are due_time, labels, note.size"),
+            ("title = x AND nope = 1", 15, "there is no such field; there are due_time, facts, labels"),
             ("size = 1", 1, "there is no such field"),
             ("note.size = seven", 13, "note.size is compared with a whole number"),
             (f"note.size = {2**63}", 13, "a whole number"),

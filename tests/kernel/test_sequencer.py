@@ -128,10 +128,10 @@ class TestManyWriters:
             for reader in readers:
                 reader.start()
             writers.run()
-            until(lambda: source.head() >= head + count, "all events in the log", 60)
+            until(lambda: source.head() >= head + count, "all events in the log")
             for reader in readers:
                 reader.join(60)
-            until(lambda: len(told) >= count, "all events at the tail", 60)
+            until(lambda: len(told) >= count, "all events at the tail")
         positions = list(range(head + 1, head + count + 1))
         for events in (*(reader.events for reader in readers), told):
             assert [event.position for event in events] == positions

@@ -29,7 +29,7 @@ if __name__ == "__main__":
         port=int(sys.argv[2]),
         cli=(sys.executable, str(Path(__file__).with_name("fake_cli.py"))),
         fast=True,
-        drain_seconds=5.0,
+        drain_seconds=120.0,
     )
     try:
         Supervisor(options, migrate, ConsoleReport()).run()

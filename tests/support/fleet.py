@@ -23,6 +23,7 @@ from services.mesh.supervisor import Supervisor
 from tests.support import settings
 from tests.support.people import People
 from tests.support.stubs import Stubs, with_token
+from tests.support.waiting import PATIENCE_SECONDS
 
 SERVERS = 3
 # Those that have a feed: the servers and the streams process. A worker lets nobody in.
@@ -87,7 +88,7 @@ class Fleet:
     def metrics(self, server: int) -> dict[str, float]:
         """What a server tells Prometheus: calls by method name under `calls:…`, gauges under their names."""
         port = self._option(server, "--metrics-port")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         found: dict[str, float] = {}
         for sample in (sample for family in families for sample in family.samples):
@@ -99,7 +100,7 @@ class Fleet:
         return found
 
     def until(
-        self, condition: Callable[[], object], what: str, seconds: float = 20.0, *, look_after: bool = True
+        self, condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS, *, look_after: bool = True
     ) -> float:
         """Look after the mesh until the condition holds; how long that took, in seconds. Fails with `what`.
 
@@ -158,7 +159,7 @@ class Fleet:
         postgres = self.mesh.postgres
         assert postgres is not None
         os.kill(postgres.pid, number)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while postgres.running:
             assert time.monotonic() < deadline, "PostgreSQL does not end"
             self._pause.wait(0.01)

@@ -17,6 +17,7 @@ from services.kernel.filtering import (
     INTEGER,
     NUMBER,
     TEXT,
+    TEXT_MAP,
     TEXTS,
     TIMESTAMP,
     Field,
@@ -39,6 +40,7 @@ NOTES = Table(
     Column("due_time", postgresql.TIMESTAMP(timezone=True)),
     Column("owner_id", postgresql.UUID),
     Column("labels", postgresql.ARRAY(Text), nullable=False),
+    Column("facts", postgresql.JSONB, nullable=False),
     prefixes=["temporary"],
 )
 STATES = {"STATE_OPEN": "open", "STATE_SHUT": "shut"}
@@ -51,6 +53,7 @@ FIELDS = Fields(
     Field("due_time", NOTES.c.due_time, TIMESTAMP, sortable=True),
     Field("owner", NOTES.c.owner_id, resource(USER)),
     Field("labels", NOTES.c.labels, TEXTS),
+    Field("facts", NOTES.c.facts, TEXT_MAP),
     id=NOTES.c.note_id,
     default_order="note.size desc",
 )
@@ -71,6 +74,7 @@ class Note:
     due_time: datetime | None
     owner_id: UUID | None
     labels: list[str]
+    facts: dict[str, str]
 
 
 TITLES = ("plan", "Plan B", "100%", "a_b", "a*b", "back\\slash", "it's", 'say "hi"', "", "naïve", "a\nb")
@@ -85,6 +89,7 @@ ROWS = [
         (None, NOON, NOON + timedelta(microseconds=1), NOON - timedelta(days=400))[number // 2 % 4],
         (ALICE, None, BOB)[number // 3 % 3],
         [[], ["red"], ["red", "a*b"], ["Red"]][number % 4],
+        [{}, {"year": "2024"}, {"year": "2025", "it": "a*b"}, {"it": ""}, {"year": ""}][number % 5],
     )
     for number in range(66)
 ]
@@ -101,6 +106,9 @@ ATTRIBUTES: dict[str, Callable[[Note], Any]] = {
     "due_time": lambda note: note.due_time,
     "owner": lambda note: USER.format(user=note.owner_id) if note.owner_id else None,
     "labels": lambda note: note.labels or None,
+    "facts": lambda note: list(note.facts) or None,
+    "facts.year": lambda note: note.facts.get("year"),
+    "facts.none": lambda note: note.facts.get("none"),
 }
 READERS: dict[str, Callable[[str], Any]] = {
     "note.size": int,
@@ -131,7 +139,7 @@ def passes(node: Node, note: Note) -> bool:
             held = ATTRIBUTES[name](note)
             if held is None:
                 return False
-            if name == "labels":
+            if name in ("labels", "facts"):
                 return value.anything or "*".join(value.parts) in held
             if comparator is Comparator.HAS:
                 pattern = ".*".join(map(re.escape, value.parts))
@@ -167,6 +175,8 @@ SAME = st.sampled_from([Comparator.EQ, Comparator.NE])
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MOMENTS = st.tuples(st.sampled_from([row.due_time for row in ROWS if row.due_time]), ZONES)
 
+YEARS = st.sampled_from(["2024", "2025", ""])
+
 
 def plain(values: st.SearchStrategy[str]) -> st.SearchStrategy[Value]:
     return values.map(lambda text: Value((text,)))
@@ -187,6 +197,9 @@ KNOWN_TREE = trees(
         st.builds(
             Restriction, st.just("labels"), st.just(Comparator.HAS), plain(st.sampled_from(["red", "Red", "a*b"]))
         ),
+        st.builds(Restriction, st.just("facts"), st.just(Comparator.HAS), plain(st.sampled_from(["year", "it", "x"]))),
+        st.builds(Restriction, st.sampled_from(["facts.year", "facts.none"]), ORDERED, plain(YEARS)),
+        st.builds(Restriction, st.just("facts.year"), st.just(Comparator.HAS), PATTERNS),
         st.builds(Restriction, st.sampled_from(list(ATTRIBUTES)), st.just(Comparator.HAS), st.just(Value(("", "")))),
     )
 )

@@ -29,9 +29,10 @@ from services.kernel.telemetry import LineWriter, tracer_provider
 from services.serve import server_options
 from tests.support.scratch import SERVICE, ScratchServicer, pb_grpc
 from tests.support.settings import settings_for_tests
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.world import SwitchedHub, World
 
-TIMEOUT = 20.0
+TIMEOUT = PATIENCE_SECONDS
 
 
 class Rig:
@@ -98,7 +99,7 @@ class SyncRig(Rig):
     def __init__(
         self, threads: int = 8, quota: Quota | None = None, pool: type[StampingPool] = StampingPool, **settings: object
     ) -> None:
-        super().__init__(quota, **settings)
+        super().__init__(quota, threads=threads, **settings)
         self.chain = Chain(self.policies, self.stages.in_order())
         self._pool = pool(threads)
         self._server = grpc.server(self._pool, interceptors=[self.chain], options=server_options(self.settings))
@@ -145,9 +146,9 @@ class AioRig(Rig):
 
     def _start(self) -> int:
         self._thread.start()
-        return self._ready.result(10)
+        return self._ready.result(TIMEOUT)
 
     def _stop(self) -> None:
         self.loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
+        self._thread.join(TIMEOUT)
         self.loop.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, httpbody_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 from grpc_tools import protoc
@@ -22,7 +22,7 @@ SERVICE = "plinth.scratch.v1.ScratchService"
 def _compile() -> tuple[Any, Any]:
     """The modules of messages and of stubs; once imported they need no files."""
     imports = descriptor_pb2.FileDescriptorSet()
-    for module in (validate_pb2, annotations_pb2, policy_pb2):
+    for module in (validate_pb2, annotations_pb2, httpbody_pb2, policy_pb2):
         _add(imports, module.DESCRIPTOR)
     with tempfile.TemporaryDirectory(prefix="plinth-scratch-") as folder:
         known = Path(folder) / "imports.binpb"
@@ -128,6 +128,10 @@ class ScratchServicer(pb_grpc.ScratchServiceServicer):  # type: ignore[misc]  # 
 
     def WatchExports(self, request: Any, context: Any) -> Any:
         self.called.append("WatchExports")
+        return self.stream(request, context)
+
+    def Download(self, request: Any, context: Any) -> Any:
+        self.called.append("Download")
         return self.stream(request, context)
 
     def Upload(self, request_iterator: Any, context: Any) -> Any:

@@ -1,6 +1,7 @@
 """Settings for servers under test."""
 
 import base64
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -17,7 +18,8 @@ ENVIRONMENT = {
     "PLINTH_RATE_STANDARD": "100000",
     "PLINTH_RATE_CREDENTIALS": "100000",
     "PLINTH_RATE_BULK": "100000",
-    "PLINTH_MAX_QUEUE_SECONDS": "30",
+    "PLINTH_ACCESS_TOKEN_TTL": "3600",
+    "PLINTH_MAX_QUEUE_SECONDS": "60",
     "PLINTH_DRAIN_SECONDS": "2",
     "PLINTH_LOG_LEVEL": "WARNING",
 }
@@ -34,7 +36,9 @@ def settings_for_tests(database_url: str, **overrides: object) -> Settings:
         "rate_standard": 100_000.0,
         "rate_credentials": 100_000.0,
         "rate_bulk": 100_000.0,
-        "max_queue_seconds": 30.0,
+        # Somebody who signed in for all tests of a worker is still signed in when the last of them runs.
+        "access_token_ttl": timedelta(hours=1),
+        "max_queue_seconds": 60.0,
         "drain_seconds": 2.0,
         "log_level": "WARNING",
         "trace_ratio": 1.0,

@@ -11,8 +11,7 @@ from services.mesh.children import Child, Program, own_environment, wait_until_r
 from services.mesh.health import grpc_serving
 from services.mesh.logs import LogFile
 from services.mesh.ports import Reservation
-
-_START_SECONDS = 30.0
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -31,7 +30,7 @@ def running_streams(settings: Settings, folder: Path) -> Iterator[str]:
     child = Child(program, LogFile(folder / "streams.log"))
     child.start()
     try:
-        wait_until_ready([child], time.monotonic() + _START_SECONDS, lambda *_: None)
+        wait_until_ready([child], time.monotonic() + PATIENCE_SECONDS, lambda *_: None)
         yield reservation.address
     finally:
         child.stop(5.0)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from plinth.documents.v1 import document_service_pb2_grpc, ingestion_service_pb2_grpc
 from plinth.events.v1 import event_service_pb2_grpc, job_service_pb2_grpc, webhook_service_pb2_grpc
 from plinth.identity.v1 import (
     api_key_service_pb2_grpc,
@@ -19,6 +20,7 @@ from plinth.projects.v1 import (
     task_service_pb2_grpc,
     workflow_service_pb2_grpc,
 )
+from plinth.search.v1 import index_service_pb2_grpc, search_service_pb2_grpc
 from plinth.tenancy.v1 import (
     access_service_pb2_grpc,
     audit_service_pb2_grpc,
@@ -47,6 +49,10 @@ class Stubs:
         self.events = event_service_pb2_grpc.EventServiceStub(channel)
         self.webhooks = webhook_service_pb2_grpc.WebhookServiceStub(channel)
         self.jobs = job_service_pb2_grpc.JobServiceStub(channel)
+        self.documents = document_service_pb2_grpc.DocumentServiceStub(channel)
+        self.ingestions = ingestion_service_pb2_grpc.IngestionServiceStub(channel)
+        self.index = index_service_pb2_grpc.IndexServiceStub(channel)
+        self.search = search_service_pb2_grpc.SearchServiceStub(channel)
         self.workflows = workflow_service_pb2_grpc.WorkflowServiceStub(channel)
         self.projects = project_service_pb2_grpc.ProjectServiceStub(channel)
         self.tasks = task_service_pb2_grpc.TaskServiceStub(channel)

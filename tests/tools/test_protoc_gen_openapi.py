@@ -55,6 +55,19 @@ PETS = (
             READ + http('get: "/v1/{name=workspaces/*/pets/*}:watch"'),
             returns="stream google.api.HttpBody",
         ),
+        method(
+            "UploadPhotos",
+            WRITE + http('post: "/v1/{parent=workspaces/*}/photos:upload" body: "content"'),
+            takes="stream UploadPhotosRequest",
+            returns="GetPetResponse",
+        ),
+        method(
+            "SetPhoto",
+            policy('permission: "pets.write" max_request_bytes: 5000000')
+            + http('post: "/v1/{parent=workspaces/*}/photos:set" body: "content"'),
+            takes="UploadPhotosRequest",
+            returns="GetPetResponse",
+        ),
         method("Me", policy("authenticated: true") + http('get: "/v1/me"'), takes="Nothing", returns="Secret"),
         method("Verify", policy('internal: {callers: ["*"]}'), takes="Nothing", returns="Nothing"),
     )
@@ -81,6 +94,10 @@ message Pet {
   int32 age = 5 [(buf.validate.field).int32 = {gte: 0 lt: 50}];
   repeated string tags = 6 [(buf.validate.field).repeated = {max_items: 3 unique: true items: {string: {max_len: 5}}}];
   map<string, double> weights = 7 [(buf.validate.field).map.max_pairs = 2];
+  map<string, string> facts = 14 [
+    (buf.validate.field).map = {keys: {string: {pattern: "^[a-z]+$"}} values: {string: {max_len: 9}}}
+  ];
+  bytes small_photo = 15 [(buf.validate.field).bytes.max_len = 4];
   google.protobuf.Timestamp born = 8 [(google.api.field_behavior) = OUTPUT_ONLY];
   google.protobuf.Duration naps = 9;
   google.protobuf.Struct extra = 10;
@@ -118,6 +135,14 @@ message SellPetRequest {
     debug_redact = true,
     (buf.validate.field).cel = {id: "price" message: "must be fair" expression: "this != '0'"}
   ];
+}
+message UploadPhotosRequest {
+  string parent = 1;
+  string display_name = 2 [(buf.validate.field).string.min_len = 1];
+  repeated string tags = 3;
+  map<string, string> facts = 4;
+  // The photo.
+  google.api.HttpBody content = 5;
 }
 message Secret { string token = 1 [debug_redact = true]; }
 message Nothing {}
@@ -185,6 +210,8 @@ class TestPaths:
             "/v1/workspaces/{workspace}/pets/{goodPet}",
             "/v1/workspaces/{workspace}/pets/{goodPet}:sell",
             "/v1/workspaces/{workspace}/pets/{goodPet}:watch",
+            "/v1/workspaces/{workspace}/photos:set",
+            "/v1/workspaces/{workspace}/photos:upload",
         }
 
     def test_each_id_has_its_part_of_the_name_s_pattern(self, pets: dict[str, Any]) -> None:
@@ -240,6 +267,17 @@ class TestBody:
         assert body["required"] is False
         assert set(body["content"]["application/json"]["schema"]["properties"]) == {"price"}
 
+    def test_a_body_of_bytes_is_of_any_type_and_the_rest_rides_in_the_query(self, pets: dict[str, Any]) -> None:
+        for name, bound in (("UploadPhotos", {}), ("SetPhoto", {"maxLength": 5_000_000})):
+            assert operation(pets, name)["requestBody"] == {
+                "required": True,
+                "description": "The photo.",
+                "content": {"*/*": {"schema": {"type": "string", "format": "binary"} | bound}},
+            }
+            # The transcoder reads no map out of a query.
+            query = parameters(pets, name, "query")
+            assert {name: item["required"] for name, item in query.items()} == {"displayName": True, "tags": False}
+
 
 class TestSchemas:
     @pytest.mark.parametrize(
@@ -273,6 +311,15 @@ class TestSchemas:
             ("naps", {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"}),
             ("extra", {"type": "object"}),
             ("photo", {"type": "string", "contentEncoding": "base64"}),
+            ("smallPhoto", {"type": "string", "contentEncoding": "base64", "maxLength": 8}),
+            (
+                "facts",
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": "string", "maxLength": 9},
+                    "propertyNames": {"pattern": "^[a-z]+$"},
+                },
+            ),
             ("friends", {"type": "array", "items": {"$ref": "#/components/schemas/pets.v1.Pet"}}),
             ("kind", {"$ref": "#/components/schemas/pets.v1.Kind"}),
             ("name", {"type": "string", "readOnly": True}),

@@ -9,12 +9,14 @@ it through. So a negation is pushed down to the comparisons: SQL's own would kee
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, any_, bindparam, func, or_
+from sqlalchemy import ColumnElement, Text, and_, any_, bindparam, func, literal_column, or_
+from sqlalchemy.dialects.postgresql import JSONB
 
 from services.kernel.errors import FilterInvalid
-from services.kernel.filtering.kinds import Field
+from services.kernel.filtering.kinds import TEXT, Field, Kind
 from services.kernel.filtering.syntax import And, Comparator, Node, Not, Or, Restriction, Value
 
 _OPERATORS: Mapping[Comparator, Callable[[Any, Any], Any]] = {
@@ -34,6 +36,16 @@ _OPPOSITES = {
     Comparator.GE: Comparator.LT,
 }
 _LIKE_SPECIAL = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a comparison is about: a field, or what a map holds at a key. `name` says it without the key."""
+
+    name: str
+    column: ColumnElement[Any]
+    kind: Kind
+    nullable: bool
 
 
 class Condition:
@@ -65,9 +77,7 @@ class Condition:
                 return join(*[self._build(part, negated=negated) for part in parts])
 
     def _compare(self, node: Restriction, *, negated: bool) -> ColumnElement[bool]:
-        field, comparator = self._fields.get(node.name), node.comparator
-        if field is None:
-            raise FilterInvalid(node.name_at, f"there is no such field; there are {', '.join(sorted(self._fields))}")
+        field, comparator = self._subject(node), node.comparator
         if comparator is Comparator.HAS and node.value.anything:
             self._shape.append(f"{field.name} {'unset' if negated else 'set'}")
             return _is_set(field, negated=negated)
@@ -84,8 +94,10 @@ class Condition:
             _pattern(node.value, inside=comparator is Comparator.HAS) if wild else _read(field, node)
         )
         self._shape.append(f"{'not ' if negated else ''}{field.name} {comparator}{'~' if wild else ''}")
-        if field.kind.repeated:
-            found: ColumnElement[bool] = parameter == any_(field.column)
+        if field.kind.repeated or field.kind.keyed:
+            found: ColumnElement[bool] = (
+                func.jsonb_exists(field.column, parameter) if field.kind.keyed else parameter == any_(field.column)
+            )
             return ~found if negated else found
         if wild:
             like = field.column.ilike if comparator is Comparator.HAS else field.column.like
@@ -96,19 +108,35 @@ class Condition:
         compared: ColumnElement[bool] = _OPERATORS[comparator](field.column, parameter)
         return compared
 
+    def _subject(self, node: Restriction) -> _Subject:
+        field, key = self._fields.get(node.name), ""
+        if field is None:
+            name, _, key = node.name.partition(".")
+            field = self._fields.get(name)
+        if field is None or (key and not field.kind.keyed):
+            raise FilterInvalid(node.name_at, f"there is no such field; there are {', '.join(sorted(self._fields))}")
+        if not key:
+            return _Subject(field.name, field.column, field.kind, bool(field.column.nullable))
+        parameter = bindparam(f"filter_key_{len(self.values)}", type_=Text())
+        self.values[parameter.key] = key
+        return _Subject(f"{field.name}.", field.column.op("->>", return_type=Text())(parameter), TEXT, nullable=True)
 
-def _is_set(field: Field, *, negated: bool) -> ColumnElement[bool]:
+
+def _is_set(field: _Subject, *, negated: bool) -> ColumnElement[bool]:
     if field.kind.repeated:
         size = func.cardinality(field.column)
         return size == 0 if negated else size > 0
+    if field.kind.keyed:
+        empty = literal_column("'{}'", JSONB())
+        return field.column == empty if negated else field.column != empty
     return field.column.is_(None) if negated else field.column.is_not(None)
 
 
-def _or_unset(field: Field, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return or_(condition, field.column.is_(None)) if field.column.nullable else condition
+def _or_unset(field: _Subject, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return or_(condition, field.column.is_(None)) if field.nullable else condition
 
 
-def _read(field: Field, restriction: Restriction) -> object:
+def _read(field: _Subject, restriction: Restriction) -> object:
     try:
         # A `*` means nothing to a kind without wildcards, and is none of its values.
         return field.kind.read("*".join(restriction.value.parts))

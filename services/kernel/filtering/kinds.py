@@ -33,7 +33,8 @@ class Kind:
     """How the values of a field are told, read and compared.
 
     `read` makes the value that PostgreSQL compares with, of `type`, and raises ValueError for a text that is none.
-    `wildcards` says whether a `*` in it stands for any characters, `repeated` whether a field holds an array of them.
+    `wildcards` says whether a `*` in it stands for any characters, `repeated` whether a field holds an array of them,
+    `keyed` whether it is a map: then the values are its keys, and what it has at `key` is the field `NAME.key`, a text.
     """
 
     says: str
@@ -42,6 +43,7 @@ class Kind:
     comparators: frozenset[Comparator]
     wildcards: bool = False
     repeated: bool = False
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def _timestamp(text: str) -> datetime:
 
 
 TEXT = Kind("a text", str, Text(), _ORDERED | {Comparator.HAS}, wildcards=True)
+TEXT_MAP = Kind("one of its keys, whole", str, Text(), frozenset({Comparator.HAS}), keyed=True)
 TEXTS = Kind("one of its texts, whole", str, Text(), frozenset({Comparator.HAS}), repeated=True)
 INTEGER = Kind("a whole number", _integer, BigInteger(), _ORDERED)
 NUMBER = Kind("a number", _number, Double(), _ORDERED)

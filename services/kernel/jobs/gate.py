@@ -129,7 +129,8 @@ with incoming as materialized (
     update jobs.jobs set
         state = case when not is_due then 'scheduled' when has_room then 'ready' else 'waiting' end,
         turn = case when is_due and has_room then placed.turn end
-    from placed where jobs.ctid = placed.row and case when jobs.state in ('arrived', 'scheduled', 'waiting') then true end
+    from placed
+    where jobs.ctid = placed.row and case when jobs.state in ('arrived', 'scheduled', 'waiting') then true end
     returning 1
 )
 select (select count(*) from incoming) as incoming, (select count(*) from moved) as passed,

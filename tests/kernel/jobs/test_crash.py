@@ -84,7 +84,7 @@ class TestKilled:
             crashing.effect(database, attempt)
 
         workers(JobHandler("test.job", live.queue, run), lease=timedelta(seconds=2))
-        until(lambda: all(live.get(job) is None for job in ids), "the end of every job", seconds=40)
+        until(lambda: all(live.get(job) is None for job in ids), "the end of every job")
         after = effects()
         assert set(after) == {f"jobs/{job}" for job in ids}
         assert {key: after[key] for key in before} == before, "an effect happened again"

@@ -174,10 +174,45 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What is asked does not fit where the job stands. Example: {"state": "STATE_RUNNING"} for a discard."""
     ERROR_REASON_JOB_UNIQUE_KEY_TAKEN: _ErrorReason.ValueType  # 406
     """Another job with this unique key waits or runs. Example: {"job": "workspaces/0199…/jobs/0199…"}"""
+    ERROR_REASON_DOCUMENT_TOO_LARGE: _ErrorReason.ValueType  # 500
+    """The file is larger than the workspace, or files of its kind, may be. Example: {"limit_bytes": "104857600"}"""
+    ERROR_REASON_DOCUMENT_EMPTY: _ErrorReason.ValueType  # 501
+    """A document has at least one byte. Example: an upload without a body."""
+    ERROR_REASON_DOCUMENT_NAME_TAKEN: _ErrorReason.ValueType  # 502
+    """Another document of the workspace has that display name. Example: {"display_name": "contract.pdf"}"""
+    ERROR_REASON_VISIBILITY_INVALID: _ErrorReason.ValueType  # 503
+    """Nobody could be meant by it, a role is of another workspace, or the document of that name has another one already.
+    Example: {"problem": "roles are needed"}
+    """
+    ERROR_REASON_UPLOAD_LIMIT_REACHED: _ErrorReason.ValueType  # 504
+    """The caller has as many uploads under way as they may. Example: {"limit": "100"}"""
+    ERROR_REASON_UPLOAD_OFFSET_MISMATCH: _ErrorReason.ValueType  # 505
+    """The part does not begin where the upload stands. Example: {"received_bytes": "8388608"}"""
+    ERROR_REASON_UPLOAD_INCOMPLETE: _ErrorReason.ValueType  # 506
+    """Not all of the file has arrived. Example: {"received_bytes": "8388608", "size_bytes": "9000000"}"""
+    ERROR_REASON_CONTENT_HASH_MISMATCH: _ErrorReason.ValueType  # 507
+    """What arrived is not what was sent. Example: {"sha256": "9f86d0…"}"""
+    ERROR_REASON_INGESTION_STATE_CONFLICT: _ErrorReason.ValueType  # 508
+    """What is asked does not fit where the ingestion stands. Example: {"state": "INGESTION_STATE_PARSED"}"""
+    ERROR_REASON_DOCUMENT_LIMIT_REACHED: _ErrorReason.ValueType  # 509
+    """The workspace has as many documents as it may. Example: {"limit": "100000"}"""
+    ERROR_REASON_SEMANTIC_UNAVAILABLE: _ErrorReason.ValueType  # 600
+    """The index has no vectors: too few passages yet, or none are wanted. Search by words. Example: {"embedder": "EMBEDDER_KIND_LSA"}"""
+    ERROR_REASON_EMBEDDER_NOT_CONFIGURED: _ErrorReason.ValueType  # 601
+    """This instance has no such embedder: see its settings. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
+    ERROR_REASON_EMBEDDER_UNAVAILABLE: _ErrorReason.ValueType  # 602
+    """The embedder's provider does not answer; `RetryInfo` says when to try again. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
+    ERROR_REASON_EMBEDDER_REFUSED: _ErrorReason.ValueType  # 603
+    """The embedder's provider refuses, e.g. its key. Example: {"problem": "the key is not accepted"}"""
+    ERROR_REASON_VERSION_OUTDATED: _ErrorReason.ValueType  # 604
+    """A newer version of the document was published, or it is deleted. Example: {"version": "3"}"""
+    ERROR_REASON_CHUNKS_MISSING: _ErrorReason.ValueType  # 605
+    """Not all passages of the version are staged: begin again with the first. Example: {"missing": "12"}"""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of an error, as `ErrorInfo.reason` without the prefix `ERROR_REASON_`; the domain is `plinth`.
-    Ranges: 1-99 the mesh itself, 100-199 identity, 200-299 tenancy, 300-399 projects, 400-499 events, webhooks and jobs.
+    Ranges: 1-99 the mesh itself, 100-199 identity, 200-299 tenancy, 300-399 projects, 400-499 events, webhooks and jobs,
+    500-599 documents, 600-699 search.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -332,4 +367,38 @@ ERROR_REASON_JOB_STATE_CONFLICT: ErrorReason.ValueType  # 405
 """What is asked does not fit where the job stands. Example: {"state": "STATE_RUNNING"} for a discard."""
 ERROR_REASON_JOB_UNIQUE_KEY_TAKEN: ErrorReason.ValueType  # 406
 """Another job with this unique key waits or runs. Example: {"job": "workspaces/0199…/jobs/0199…"}"""
+ERROR_REASON_DOCUMENT_TOO_LARGE: ErrorReason.ValueType  # 500
+"""The file is larger than the workspace, or files of its kind, may be. Example: {"limit_bytes": "104857600"}"""
+ERROR_REASON_DOCUMENT_EMPTY: ErrorReason.ValueType  # 501
+"""A document has at least one byte. Example: an upload without a body."""
+ERROR_REASON_DOCUMENT_NAME_TAKEN: ErrorReason.ValueType  # 502
+"""Another document of the workspace has that display name. Example: {"display_name": "contract.pdf"}"""
+ERROR_REASON_VISIBILITY_INVALID: ErrorReason.ValueType  # 503
+"""Nobody could be meant by it, a role is of another workspace, or the document of that name has another one already.
+Example: {"problem": "roles are needed"}
+"""
+ERROR_REASON_UPLOAD_LIMIT_REACHED: ErrorReason.ValueType  # 504
+"""The caller has as many uploads under way as they may. Example: {"limit": "100"}"""
+ERROR_REASON_UPLOAD_OFFSET_MISMATCH: ErrorReason.ValueType  # 505
+"""The part does not begin where the upload stands. Example: {"received_bytes": "8388608"}"""
+ERROR_REASON_UPLOAD_INCOMPLETE: ErrorReason.ValueType  # 506
+"""Not all of the file has arrived. Example: {"received_bytes": "8388608", "size_bytes": "9000000"}"""
+ERROR_REASON_CONTENT_HASH_MISMATCH: ErrorReason.ValueType  # 507
+"""What arrived is not what was sent. Example: {"sha256": "9f86d0…"}"""
+ERROR_REASON_INGESTION_STATE_CONFLICT: ErrorReason.ValueType  # 508
+"""What is asked does not fit where the ingestion stands. Example: {"state": "INGESTION_STATE_PARSED"}"""
+ERROR_REASON_DOCUMENT_LIMIT_REACHED: ErrorReason.ValueType  # 509
+"""The workspace has as many documents as it may. Example: {"limit": "100000"}"""
+ERROR_REASON_SEMANTIC_UNAVAILABLE: ErrorReason.ValueType  # 600
+"""The index has no vectors: too few passages yet, or none are wanted. Search by words. Example: {"embedder": "EMBEDDER_KIND_LSA"}"""
+ERROR_REASON_EMBEDDER_NOT_CONFIGURED: ErrorReason.ValueType  # 601
+"""This instance has no such embedder: see its settings. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
+ERROR_REASON_EMBEDDER_UNAVAILABLE: ErrorReason.ValueType  # 602
+"""The embedder's provider does not answer; `RetryInfo` says when to try again. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
+ERROR_REASON_EMBEDDER_REFUSED: ErrorReason.ValueType  # 603
+"""The embedder's provider refuses, e.g. its key. Example: {"problem": "the key is not accepted"}"""
+ERROR_REASON_VERSION_OUTDATED: ErrorReason.ValueType  # 604
+"""A newer version of the document was published, or it is deleted. Example: {"version": "3"}"""
+ERROR_REASON_CHUNKS_MISSING: ErrorReason.ValueType  # 605
+"""Not all passages of the version are staged: begin again with the first. Example: {"missing": "12"}"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

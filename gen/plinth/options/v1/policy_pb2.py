@@ -26,17 +26,17 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplinth/options/v1/policy.proto\x12\x11plinth.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x88\x03\n\x06Policy\x12 \n\npermission\x18\x01 \x01(\tH\x00R\npermission\x12&\n\rauthenticated\x18\x02 \x01(\x08H\x00R\rauthenticated\x12\x18\n\x06public\x18\x03 \x01(\x08H\x00R\x06public\x12\x39\n\x08internal\x18\x04 \x01(\x0b\x32\x1b.plinth.options.v1.InternalH\x00R\x08internal\x12\x1c\n\x08operator\x18\x05 \x01(\x08H\x00R\x08operator\x12\x14\n\x05meter\x18\x06 \x01(\tR\x05meter\x12\x12\n\x04\x63ost\x18\x07 \x01(\x03R\x04\x63ost\x12;\n\nrate_class\x18\x08 \x01(\x0e\x32\x1c.plinth.options.v1.RateClassR\trateClass\x12\x1b\n\tread_only\x18\t \x01(\x08R\x08readOnly\x12\x33\n\x07timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeoutB\x08\n\x06\x61\x63\x63\x65ss\"$\n\x08Internal\x12\x18\n\x07\x63\x61llers\x18\x01 \x03(\tR\x07\x63\x61llers*q\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x17\n\x13RATE_CLASS_STANDARD\x10\x01\x12\x1a\n\x16RATE_CLASS_CREDENTIALS\x10\x02\x12\x13\n\x0fRATE_CLASS_BULK\x10\x03:S\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x19.plinth.options.v1.PolicyR\x06policyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eplinth/options/v1/policy.proto\x12\x11plinth.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb4\x03\n\x06Policy\x12 \n\npermission\x18\x01 \x01(\tH\x00R\npermission\x12&\n\rauthenticated\x18\x02 \x01(\x08H\x00R\rauthenticated\x12\x18\n\x06public\x18\x03 \x01(\x08H\x00R\x06public\x12\x39\n\x08internal\x18\x04 \x01(\x0b\x32\x1b.plinth.options.v1.InternalH\x00R\x08internal\x12\x1c\n\x08operator\x18\x05 \x01(\x08H\x00R\x08operator\x12\x14\n\x05meter\x18\x06 \x01(\tR\x05meter\x12\x12\n\x04\x63ost\x18\x07 \x01(\x03R\x04\x63ost\x12;\n\nrate_class\x18\x08 \x01(\x0e\x32\x1c.plinth.options.v1.RateClassR\trateClass\x12\x1b\n\tread_only\x18\t \x01(\x08R\x08readOnly\x12\x33\n\x07timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12*\n\x11max_request_bytes\x18\x0b \x01(\x03R\x0fmaxRequestBytesB\x08\n\x06\x61\x63\x63\x65ss\"$\n\x08Internal\x12\x18\n\x07\x63\x61llers\x18\x01 \x03(\tR\x07\x63\x61llers*q\n\tRateClass\x12\x1a\n\x16RATE_CLASS_UNSPECIFIED\x10\x00\x12\x17\n\x13RATE_CLASS_STANDARD\x10\x01\x12\x1a\n\x16RATE_CLASS_CREDENTIALS\x10\x02\x12\x13\n\x0fRATE_CLASS_BULK\x10\x03:S\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x19.plinth.options.v1.PolicyR\x06policyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plinth.options.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RATECLASS']._serialized_start=552
-  _globals['_RATECLASS']._serialized_end=665
+  _globals['_RATECLASS']._serialized_start=596
+  _globals['_RATECLASS']._serialized_end=709
   _globals['_POLICY']._serialized_start=120
-  _globals['_POLICY']._serialized_end=512
-  _globals['_INTERNAL']._serialized_start=514
-  _globals['_INTERNAL']._serialized_end=550
+  _globals['_POLICY']._serialized_end=556
+  _globals['_INTERNAL']._serialized_start=558
+  _globals['_INTERNAL']._serialized_end=594
 # @@protoc_insertion_point(module_scope)

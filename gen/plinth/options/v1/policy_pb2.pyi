@@ -66,6 +66,7 @@ class Policy(_message.Message):
     RATE_CLASS_FIELD_NUMBER: _builtins.int
     READ_ONLY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     permission: _builtins.str
     """Held in the workspace that the request names, e.g. "projects.write"."""
     authenticated: _builtins.bool
@@ -82,6 +83,8 @@ class Policy(_message.Message):
     """Which token bucket of the caller a call draws from; unspecified means standard."""
     read_only: _builtins.bool
     """The call changes nothing, so the edge may retry it."""
+    max_request_bytes: _builtins.int
+    """Largest request in bytes, in JSON or not; of a client stream, its largest message. 0 means 4 MiB."""
     @_builtins.property
     def internal(self) -> Global___Internal:
         """Services of the mesh only; never routed by the edge."""
@@ -103,10 +106,11 @@ class Policy(_message.Message):
         rate_class: Global___RateClass.ValueType = ...,
         read_only: _builtins.bool = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        max_request_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "authenticated", b"authenticated", "internal", b"internal", "operator", b"operator", "permission", b"permission", "public", b"public", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "authenticated", b"authenticated", "cost", b"cost", "internal", b"internal", "meter", b"meter", "operator", b"operator", "permission", b"permission", "public", b"public", "rate_class", b"rate_class", "read_only", b"read_only", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "authenticated", b"authenticated", "cost", b"cost", "internal", b"internal", "max_request_bytes", b"max_request_bytes", "meter", b"meter", "operator", b"operator", "permission", b"permission", "public", b"public", "rate_class", b"rate_class", "read_only", b"read_only", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_access: _TypeAlias = _typing.Literal["permission", "authenticated", "public", "internal", "operator"]  # noqa: Y015
     _WhichOneofArgType_access: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015

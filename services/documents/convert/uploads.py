@@ -1,0 +1,48 @@
+"""Between uploads, in one go or in parts, and their protobuf messages."""
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from plinth.documents.v1 import document_service_pb2 as pb
+from plinth.documents.v1 import upload_pb2
+from services.documents.messages import visibility_message
+from services.documents.model.names import UPLOAD
+from services.documents.model.uploads import Upload
+from services.kernel.names import USER
+from services.kernel.wire import timestamp
+
+
+def upload_in(name: str) -> tuple[UUID, UUID]:
+    """The workspace and the id of an upload's name. Raises NameInvalid."""
+    workspace_id, upload_id = UPLOAD.ids(name)
+    return workspace_id, upload_id
+
+
+def upload_to_proto(upload: Upload) -> upload_pb2.Upload:
+    """An upload."""
+    return upload_pb2.Upload(
+        name=upload.name,
+        display_name=upload.display_name,
+        tags=upload.tags,
+        metadata=upload.metadata,
+        visibility=(
+            visibility_message(upload.workspace_id, upload.visibility) if upload.visibility is not None else None
+        ),
+        size_bytes=upload.size_bytes,
+        received_bytes=upload.received_bytes,
+        author=USER.format(user=upload.author_id),
+        create_time=timestamp(upload.create_time),
+        expire_time=timestamp(upload.expire_time),
+    )
+
+
+def opened(requests: Iterator[pb.UploadDocumentRequest]) -> tuple[pb.UploadDocumentRequest, Iterator[bytes]]:
+    """The first message of a stream, which says what is coming, and the bytes of all of them."""
+    first = next(requests)
+    return first, _bytes_of(first, requests)
+
+
+def _bytes_of(first: pb.UploadDocumentRequest, others: Iterable[pb.UploadDocumentRequest]) -> Iterator[bytes]:
+    yield first.content.data
+    for request in others:
+        yield request.content.data

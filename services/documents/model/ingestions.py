@@ -1,0 +1,285 @@
+"""Ingestions: versions of documents on their way from bytes to what can be found."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from services.documents.model.names import DOCUMENT, INGESTION
+
+# After so many attempts in a row that failed, one is dead; to retry it allows as many again.
+MOST_TRIES = 5
+_ATTEMPTS_KEPT = 20
+_WARNINGS_KEPT = 100
+_BROKEN_OFF = "The worker ended before the attempt did."
+_CANCELLED = "It was cancelled."
+# Whoever follows an ingestion tells what is newer by its time.
+_TICK = timedelta(microseconds=1)
+
+
+class IngestionState(StrEnum):
+    """Where an ingestion stands. The first six are its stages, in their order."""
+
+    RECEIVED = "received"
+    SCANNED = "scanned"
+    PARSED = "parsed"
+    CHUNKED = "chunked"
+    EMBEDDED = "embedded"
+    INDEXED = "indexed"
+    FAILED_RETRYING = "failed_retrying"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    COMPLETED_WITH_WARNINGS = "completed_with_warnings"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens any more by itself."""
+        return self in ENDED
+
+
+ENDED = frozenset(
+    {
+        IngestionState.INDEXED,
+        IngestionState.DEAD,
+        IngestionState.CANCELLED,
+        IngestionState.COMPLETED_WITH_WARNINGS,
+    }
+)
+
+
+class IngestionReason(StrEnum):
+    """Why an attempt failed."""
+
+    UNSPECIFIED = ""
+    ENCRYPTED = "encrypted"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too_large"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    PARSER_CRASHED = "parser_crashed"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    PROVIDER_REFUSED = "provider_refused"
+    DEPENDENCY_UNAVAILABLE = "dependency_unavailable"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, also as a sentence for people, and whether another one may end otherwise.
+
+    It comes no sooner than `retry_after`, and begins behind the stage `back_to`, if the work of later ones is lost.
+    """
+
+    reason: IngestionReason
+    message: str
+    retryable: bool = True
+    retry_after: timedelta = timedelta(0)
+    back_to: IngestionState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionAttempt:
+    """One attempt; under way while it has no `end_time`. `stage` is the last one passed when it ended.
+
+    `run` is the ingestion's at that time. `fence` is greater than those of the job's earlier attempts.
+    """
+
+    number: int
+    run: int
+    fence: int
+    start_time: datetime
+    stage: IngestionState
+    reason: IngestionReason = IngestionReason.UNSPECIFIED
+    message: str = ""
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingestion:
+    """A version on its way. `stage` is the last one passed; `reason` and `message` are of the last attempt that ended.
+
+    `run` counts how often somebody has begun it again. Each method answers the ingestion after something happened.
+    """
+
+    workspace_id: UUID
+    ingestion_id: UUID
+    document_id: UUID
+    document_version: int
+    run: int
+    state: IngestionState
+    stage: IngestionState
+    reason: IngestionReason
+    message: str
+    warnings: tuple[str, ...]
+    progress_done: int
+    progress_total: int
+    attempts: tuple[IngestionAttempt, ...]
+    parsed_blob_id: UUID | None
+    retry_time: datetime | None
+    create_time: datetime
+    update_time: datetime
+    end_time: datetime | None
+
+    @classmethod
+    def received(
+        cls, workspace_id: UUID, document_id: UUID, version: int, now: datetime, *, ingestion_id: UUID
+    ) -> Self:
+        """A new one, of bytes that have just arrived."""
+        return cls(
+            workspace_id=workspace_id,
+            ingestion_id=ingestion_id,
+            document_id=document_id,
+            document_version=version,
+            run=0,
+            state=IngestionState.RECEIVED,
+            stage=IngestionState.RECEIVED,
+            reason=IngestionReason.UNSPECIFIED,
+            message="",
+            warnings=(),
+            progress_done=0,
+            progress_total=0,
+            attempts=(),
+            parsed_blob_id=None,
+            retry_time=None,
+            create_time=now,
+            update_time=now,
+            end_time=None,
+        )
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return INGESTION.format(workspace=self.workspace_id, ingestion=self.ingestion_id)
+
+    @property
+    def document_name(self) -> str:
+        """The resource name of the document."""
+        return DOCUMENT.format(workspace=self.workspace_id, document=self.document_id)
+
+    @property
+    def under_way(self) -> IngestionAttempt | None:
+        """The attempt that has not ended."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].end_time is None else None
+
+    @property
+    def tries(self) -> int:
+        """How many attempts there were since it began, or began again."""
+        return sum(attempt.run == self.run for attempt in self.attempts)
+
+    def held_by(self, fence: int) -> bool:
+        """Whether the attempt of this fence is at it: another one's work is not to count."""
+        return not self.state.ended and self.under_way is not None and self.under_way.fence == fence
+
+    def open_to(self, run: int, fence: int) -> bool:
+        """Whether an attempt of a job of this run may begin."""
+        at_it = self.under_way
+        return not self.state.ended and self.run == run and (at_it is None or at_it.fence < fence)
+
+    def begun(self, fence: int, now: datetime) -> Self:
+        """With a new attempt, in the place of one that was broken off; dead where it would be one too many."""
+        before = self.broken_off(now)
+        if before.state.ended:
+            return before
+        number = before.attempts[-1].number + 1 if before.attempts else 1
+        attempt = IngestionAttempt(number, self.run, fence, now, self.stage)
+        attempts = (*before.attempts, attempt)[-_ATTEMPTS_KEPT:]
+        return replace(
+            before, state=self.stage, attempts=attempts, retry_time=None, update_time=_moment_after(before, now)
+        )
+
+    def broken_off(self, now: datetime) -> Self:
+        """Without an attempt that never ended: it counts as one that failed, as it may be what ends workers."""
+        if self.under_way is None:
+            return self
+        after = self.failed(Failure(IngestionReason.INTERNAL, _BROKEN_OFF), now, timedelta(0))
+        return after if after.state.ended else replace(after, state=self.stage, retry_time=None)
+
+    def let_go(self, now: datetime) -> Self:
+        """Without the attempt under way, as if it had never begun: it was broken off through no fault of the file."""
+        return replace(self, attempts=self.attempts[:-1], update_time=_moment_after(self, now))
+
+    def progressed(self, done: int, total: int, now: datetime) -> Self:
+        """So far in the stage under way; `total` is 0 where it is not known."""
+        return replace(self, progress_done=done, progress_total=total, update_time=_moment_after(self, now))
+
+    def passed(self, stage: IngestionState, now: datetime) -> Self:
+        """With one more stage behind it."""
+        return replace(self.progressed(0, 0, now), state=stage, stage=stage)
+
+    def parsed(self, blob_id: UUID, warnings: tuple[str, ...], now: datetime) -> Self:
+        """With its text in a blob."""
+        after = self.passed(IngestionState.PARSED, now)
+        return replace(after, parsed_blob_id=blob_id, warnings=warnings[:_WARNINGS_KEPT])
+
+    def indexed(self, now: datetime) -> Self:
+        """At its good end; what was parsed is not needed any more."""
+        after = self.passed(IngestionState.INDEXED, now)
+        return replace(
+            after,
+            state=IngestionState.COMPLETED_WITH_WARNINGS if self.warnings else IngestionState.INDEXED,
+            reason=IngestionReason.UNSPECIFIED,
+            message="",
+            attempts=_closed(after, IngestionReason.UNSPECIFIED, "", now),
+            parsed_blob_id=None,
+            end_time=after.update_time,
+        )
+
+    def failed(self, failure: Failure, now: datetime, delay: timedelta) -> Self:
+        """After an attempt that failed: to be tried again after the delay, or dead."""
+        dead = not failure.retryable or self.tries >= MOST_TRIES
+        after = self.progressed(0, 0, now)
+        return replace(
+            after,
+            state=IngestionState.DEAD if dead else IngestionState.FAILED_RETRYING,
+            stage=failure.back_to or self.stage,
+            reason=failure.reason,
+            message=failure.message,
+            attempts=_closed(self, failure.reason, failure.message, now),
+            retry_time=None if dead else now + max(delay, failure.retry_after),
+            end_time=after.update_time if dead else None,
+        )
+
+    def cancelled(self, now: datetime) -> Self:
+        """Wanted no more; one that has ended stays as it is."""
+        if self.state.ended:
+            return self
+        after = self.progressed(0, 0, now)
+        return replace(
+            after,
+            state=IngestionState.CANCELLED,
+            attempts=_closed(self, IngestionReason.UNSPECIFIED, _CANCELLED, now),
+            retry_time=None,
+            end_time=after.update_time,
+        )
+
+    @property
+    def can_begin_again(self) -> bool:
+        """Whether it has ended, and not well."""
+        return self.state in (IngestionState.DEAD, IngestionState.CANCELLED)
+
+    def begun_again(self, now: datetime) -> Self:
+        """Under way once more, behind the stage that it had passed, with all of its attempts before it."""
+        return replace(
+            self,
+            run=self.run + 1,
+            state=self.stage,
+            reason=IngestionReason.UNSPECIFIED,
+            message="",
+            update_time=_moment_after(self, now),
+            end_time=None,
+        )
+
+
+def _moment_after(before: Ingestion, now: datetime) -> datetime:
+    return max(now, before.update_time + _TICK)
+
+
+def _closed(before: Ingestion, reason: IngestionReason, message: str, now: datetime) -> tuple[IngestionAttempt, ...]:
+    """The attempts, with the one under way ended."""
+    at_it = before.under_way
+    if at_it is None:
+        return before.attempts
+    end_time = max(now, at_it.start_time)
+    ended = replace(at_it, stage=before.stage, reason=reason, message=message, end_time=end_time)
+    return (*before.attempts[:-1], ended)

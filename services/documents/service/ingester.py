@@ -1,0 +1,106 @@
+"""Does the jobs that bring ingestions to their ends."""
+
+from datetime import timedelta
+
+import structlog
+
+from services.documents.model.ingestions import Failure, Ingestion, IngestionReason, IngestionState
+from services.documents.model.names import INGESTION
+from services.documents.service import ingesting, tenure
+from services.documents.service.failures import TIMED_OUT, failure_of
+from services.documents.service.pipeline import Pipeline
+from services.documents.service.slots import Slot
+from services.documents.service.tenure import Change, Superseded, Tenure
+from services.documents.service.units import DocumentsUnits
+from services.kernel.clock import Clock
+from services.kernel.deadline import reset_deadline, set_deadline
+from services.kernel.jobs import (
+    Attempt,
+    AttemptTimedOut,
+    Backoff,
+    JobCancelled,
+    JobHandler,
+    LeaseLost,
+    RetryableError,
+)
+
+_TIMEOUT = timedelta(hours=1)
+_log = structlog.get_logger("plinth.documents")
+
+
+class Ingester:
+    """One attempt after the other, until an ingestion is found or dead."""
+
+    def __init__(self, units: DocumentsUnits, clock: Clock, pipeline: Pipeline, backoff: Backoff) -> None:
+        self._units = units
+        self._clock = clock
+        self._pipeline = pipeline
+        self._backoff = backoff
+
+    def handler(self, *, at_once: int, per_workspace: int) -> JobHandler:
+        """What a worker runs: so many jobs at once over all workers, and so many of one workspace."""
+        return JobHandler(
+            ingesting.KIND,
+            ingesting.QUEUE,
+            self.ingest,
+            queue_limit=at_once,
+            workspace_limit=per_workspace,
+            backoff=self._backoff,
+            timeout=_TIMEOUT,
+        )
+
+    def ingest(self, attempt: Attempt) -> None:
+        """One attempt; it ends quietly when the ingestion is no longer its own.
+
+        Raises RetryableError where another one is to come, and whatever keeps it from saying how this one ended.
+        """
+        workspace_id, ingestion_id = INGESTION.ids(attempt.subject)
+        with self._units() as uow:
+            found = uow.repo.ingestions.get(workspace_id, ingestion_id)
+        if found is None or found.state.ended:
+            return
+        with self._pipeline.slot() as slot:
+            if found.parsed_blob_id is None:
+                # Who waits has not begun: if the worker ends meanwhile, it is not for the sake of this file.
+                slot.take(attempt.check)
+            held = tenure.begin(self._units, self._clock, attempt, found)
+            if held is None:
+                return
+            try:
+                self._go_through(held, slot)
+            except Superseded:
+                _log.info("ingestion.superseded", ingestion=attempt.subject)
+
+    def _go_through(self, held: Tenure, slot: Slot) -> None:
+        try:
+            self._pipeline.run(held, slot)
+        except Superseded:
+            raise
+        except (LeaseLost, JobCancelled):
+            _advance(held, lambda _, before, now: before.let_go(now))
+            raise
+        except AttemptTimedOut:
+            self._fail(held, TIMED_OUT)
+        except Exception as error:  # noqa: BLE001  # whatever it was, people are told, and it may be tried again
+            failure = failure_of(error)
+            if failure.reason is IngestionReason.INTERNAL:
+                _log.error("ingestion.failed", ingestion=held.ingestion.name, error=error)
+            self._fail(held, failure)
+
+    def _fail(self, held: Tenure, failure: Failure) -> None:
+        delay = self._backoff.delay(held.ingestion.tries)
+        after = _advance(held, lambda _, before, now: before.failed(failure, now, delay))
+        if after.state is IngestionState.FAILED_RETRYING and after.retry_time is not None:
+            # Both back at the same moment, the ingestion as people see it, and the job.
+            raise RetryableError(
+                f"{failure.reason.upper()}: {failure.message}", retry_after=after.retry_time - self._clock.now()
+            )
+
+
+def _advance(held: Tenure, change: Change) -> Ingestion:
+    """Commit how an attempt ended, also one whose time is over."""
+    token = set_deadline(None)
+    try:
+        return held.advance(change)
+    finally:
+        reset_deadline(token)

@@ -1,0 +1,67 @@
+"""What is found out about a file while its bytes pass by."""
+
+import io
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from services.documents.errors import DocumentEmpty
+from services.documents.model.documents import Content
+from services.documents.model.limits import Allowance, is_packed
+from services.documents.parsing.sniff import sniff
+from services.documents.service.storage import Storage
+from services.kernel.deadline import seconds_left
+
+# So much of a file tells its kind, unless it is an archive: then its end tells more.
+_HEAD_BYTES = 64 * 1024
+_PATIENCE_SECONDS = 3600.0
+
+
+class Intake:
+    """One file that arrives, and how large it may be."""
+
+    def __init__(self, storage: Storage, allowance: Allowance, display_name: str) -> None:
+        self._storage = storage
+        self._allowance = allowance
+        self._display_name = display_name
+        self._head = bytearray()
+        self._media_type = ""
+        self._size = 0
+
+    def store(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Content:
+        """Store the file as it comes.
+
+        Raises DocumentEmpty, DocumentTooLarge as soon as it is, CallDeadlineExceeded or DependencyUnavailable.
+        """
+        stored = self._storage.write(workspace_id, self._checked(chunks))
+        media_type = self._media_type
+        if is_packed(media_type):
+            with self._storage.open(workspace_id, stored) as file:
+                media_type = sniff(file, self._display_name)
+        return Content(stored.blob_id, stored.size_bytes, stored.sha256, media_type)
+
+    def _checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            seconds_left(_PATIENCE_SECONDS)
+            self._look_at(chunk)
+            yield chunk
+        if not self._size:
+            raise DocumentEmpty
+        if not self._media_type:
+            self._tell_type()
+
+    def _look_at(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if not self._media_type:
+            self._head += chunk[: _HEAD_BYTES - len(self._head)]
+            if len(self._head) == _HEAD_BYTES:
+                self._tell_type()
+        self._allowance.check_size(self._size, self._media_type)
+
+    def _tell_type(self) -> None:
+        self._media_type = kind_of(bytes(self._head), self._display_name)
+        self._allowance.check_size(self._size, self._media_type)
+
+
+def kind_of(head: bytes, display_name: str) -> str:
+    """The type of a file that begins so; of an archive no more than that it is one."""
+    return sniff(io.BytesIO(head[:_HEAD_BYTES]), display_name)

@@ -1,0 +1,46 @@
+"""What search is told, out of the model."""
+
+from plinth.search.v1 import index_service_pb2 as pb
+from services.documents.messages import visibility_message
+from services.documents.model.chunking import Chunk
+from services.documents.model.documents import Document, DocumentVersion
+from services.documents.model.visibility import VisibilityKind
+from services.kernel.names import USER
+from services.kernel.wire import timestamp
+
+# As many as a passage may have.
+_HEADINGS = 20
+
+
+def passage(chunk: Chunk) -> pb.Passage:
+    """A chunk, as a passage of the index."""
+    return pb.Passage(
+        chunk=str(chunk.chunk_id),
+        ordinal=chunk.ordinal,
+        text=chunk.text,
+        headings=chunk.headings[:_HEADINGS],
+        page=chunk.page or 0,
+        start=chunk.start,
+        end=chunk.end,
+    )
+
+
+def facts(document: Document, version: DocumentVersion, language: str, page_count: int) -> pb.DocumentFacts:
+    """What is known of a document, and of the version that is published."""
+    visibility = visibility_message(document.workspace_id, document.visibility)
+    return pb.DocumentFacts(
+        document=document.name,
+        version=version.version,
+        display_name=document.display_name,
+        media_type=version.media_type,
+        language=language,
+        tags=document.tags,
+        metadata=document.metadata,
+        author=USER.format(user=document.author_id),
+        everyone=document.visibility.kind is VisibilityKind.EVERYONE,
+        roles=visibility.roles,
+        members=visibility.members,
+        create_time=timestamp(document.create_time),
+        update_time=timestamp(document.update_time),
+        page_count=page_count,
+    )

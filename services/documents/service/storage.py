@@ -1,0 +1,124 @@
+"""Bytes on their way into the blob store and out of it.
+
+A row is there before the bytes, and goes after them: so a process that dies anywhere leaves a row that says what may
+lie in the store, and the store is never listed. Three steps, of which the second holds no connection:
+
+1. a commit of its own adds the row, `writing`;
+2. the bytes are written, all or nothing;
+3. the commit of whatever refers to them makes the row `live` (`keep`).
+
+What comes to no third step is collected a day later (`housekeeping`).
+"""
+
+import io
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, blob_key
+from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
+from services.kernel.clock import Clock
+from services.kernel.errors import DependencyUnavailable
+from services.kernel.idempotency import unclaimed
+from services.kernel.ids import new_id
+from services.kernel.unit_of_work import forbid_open_unit
+
+_DEPENDENCY = "blob store"
+_BUFFER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A blob that is whole: its size, and its SHA-256 in hexadecimal digits."""
+
+    blob_id: UUID
+    size_bytes: int
+    sha256: str
+
+
+class Storage:
+    """The blobs of workspaces. Nothing here is called while a unit of work is open, but for `keep`."""
+
+    def __init__(self, units: DocumentsUnits, clock: Clock, store: BlobStore) -> None:
+        self._units = units
+        self._clock = clock
+        self._store = store
+
+    def write(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Stored:
+        """Store the chunks as a blob of the workspace, for `keep`. Raises DependencyUnavailable."""
+        blob_id = new_id()
+        with unclaimed(), self._units(workspace_id) as uow:
+            uow.repo.blobs.add(workspace_id, blob_id, self._clock.now())
+            uow.commit()
+        with _reaching_the_store():
+            written = self._store.write(blob_key(workspace_id, blob_id), chunks)
+        return Stored(blob_id, written.size, written.sha256)
+
+    def read(self, workspace_id: UUID, blob_id: UUID, start: int = 0, end: int | None = None) -> Generator[bytes]:
+        """The bytes of a blob from `start` up to `end`, in chunks. Raises DependencyUnavailable."""
+        with _reaching_the_store(), closing(self._store.read(blob_key(workspace_id, blob_id), start, end)) as chunks:
+            yield from chunks
+
+    def delete(self, workspace_id: UUID, blob_id: UUID) -> None:
+        """Delete the bytes for good; no harm where there are none. Raises DependencyUnavailable."""
+        with _reaching_the_store():
+            self._store.delete(blob_key(workspace_id, blob_id))
+
+    def tidy(self, older_than: timedelta) -> int:
+        """Remove what broken writes have left in the store itself: how many. Raises DependencyUnavailable."""
+        with _reaching_the_store():
+            return self._store.tidy(older_than)
+
+    def open(self, workspace_id: UUID, stored: Stored) -> io.BufferedReader:
+        """The blob as a file that can be sought."""
+        return io.BufferedReader(_BlobFile(self, workspace_id, stored), _BUFFER_BYTES)
+
+
+class _BlobFile(io.RawIOBase):
+    """Each read asks the store for just the range."""
+
+    def __init__(self, storage: Storage, workspace_id: UUID, stored: Stored) -> None:
+        self._storage = storage
+        self._workspace_id = workspace_id
+        self._stored = stored
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go there; the place from the beginning."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size_bytes}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]  # a buffer of any kind
+        """Fill the buffer as far as there are bytes; how many."""
+        end = min(self._at + len(buffer), self._stored.size_bytes)
+        if end <= self._at:
+            return 0
+        data = b"".join(self._storage.read(self._workspace_id, self._stored.blob_id, self._at, end))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def keep(uow: DocumentsUnitOfWork, workspace_id: UUID, stored: Stored) -> None:
+    """The third step, in the unit whose rows refer to the blob. Raises ConcurrentUpdate where it was given up."""
+    uow.repo.blobs.keep(workspace_id, stored.blob_id, stored.size_bytes, stored.sha256)
+
+
+@contextmanager
+def _reaching_the_store() -> Iterator[None]:
+    forbid_open_unit()
+    try:
+        yield
+    except BlobStoreUnavailable as error:
+        raise DependencyUnavailable(_DEPENDENCY) from error

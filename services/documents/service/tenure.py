@@ -1,0 +1,101 @@
+"""What an attempt holds an ingestion by: whatever it commits counts only as long as the ingestion is its own."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from services.documents.model.documents import Document
+from services.documents.model.ingestions import Ingestion
+from services.documents.service import ingesting
+from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
+from services.kernel.clock import Clock
+from services.kernel.errors import PlinthError
+from services.kernel.jobs import Attempt
+
+# How often an attempt looks whether it is still wanted, and tells how far it is.
+_LOOK_SECONDS = 0.5
+_TELL_SECONDS = 1.0
+
+Change = Callable[[DocumentsUnitOfWork, Ingestion, datetime], Ingestion]
+
+
+class Superseded(Exception):
+    """The ingestion is no longer this attempt's: it was cancelled, deleted, or is another one's."""
+
+
+class Tenure:
+    """One attempt at an ingestion, from its begin to whatever it comes to; `ingestion` and `document` as last seen."""
+
+    def __init__(
+        self, units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Ingestion, document: Document
+    ) -> None:
+        self._units = units
+        self._clock = clock
+        self._attempt = attempt
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        self._tell_at = self._look_at
+        self.ingestion = ingestion
+        self.document = document
+
+    def check(self) -> None:
+        """Long work calls it often.
+
+        Raises Superseded, within half a second, and what the job's attempt raises when it is cancelled or has lost its
+        lease. A database that is away does not stop what can go on without it.
+        """
+        self._attempt.check()
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        with suppress(PlinthError), self._units() as uow:
+            self._require_own(uow.repo.ingestions.get(self.ingestion.workspace_id, self.ingestion.ingestion_id))
+
+    def tell(self, done: int, total: int = 0) -> None:
+        """How far the stage is; people hear of it about once a second. Raises as `check` does."""
+        self.check()
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + _TELL_SECONDS
+        with suppress(PlinthError):
+            self.advance(lambda _, before, now: before.progressed(done, total, now))
+
+    def advance(self, change: Change) -> Ingestion:
+        """Commit a change: the ingestion after it. Raises Superseded, and whatever the database says."""
+        with self._units() as uow:
+            # The document is locked before its ingestion, here and everywhere.
+            document = uow.repo.documents.lock(self.document.workspace_id, self.document.document_id)
+            found = uow.repo.ingestions.lock(self.ingestion.workspace_id, self.ingestion.ingestion_id)
+            before = self._require_own(found)
+            if document is None:
+                raise Superseded
+            self.document = document
+            after = change(uow, before, self._clock.now())
+            ingesting.put(uow, after)
+            uow.commit()
+        self.ingestion = after
+        return after
+
+    def _require_own(self, found: Ingestion | None) -> Ingestion:
+        if found is None or not found.held_by(self._attempt.fence):
+            raise Superseded
+        return found
+
+
+def begin(units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Ingestion) -> Tenure | None:
+    """Begin an attempt; None where there is nothing to do, or no attempt is left: then the ingestion is dead."""
+    workspace_id = ingestion.workspace_id
+    with units() as uow:
+        document = uow.repo.documents.lock(workspace_id, ingestion.document_id)
+        before = uow.repo.ingestions.lock(workspace_id, ingestion.ingestion_id)
+        if document is None or before is None or not before.open_to(int(attempt.payload), attempt.fence):
+            return None
+        attempt.check()
+        after = before.begun(attempt.fence, clock.now())
+        if (after.state, after.reason) != (before.state, before.reason):
+            ingesting.put(uow, after)
+        else:
+            uow.repo.ingestions.save(after)
+        uow.commit()
+    return None if after.state.ended else Tenure(units, clock, attempt, after, document)

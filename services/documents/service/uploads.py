@@ -1,0 +1,148 @@
+"""Use cases of DocumentService: uploads in parts."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from uuid import UUID
+
+from services.documents.errors import ContentHashMismatch, UploadLimitReached, UploadOffsetMismatch
+from services.documents.model.documents import Document, Facts
+from services.documents.model.names import UPLOAD
+from services.documents.model.uploads import MAX_UPLOADS, Part, Upload
+from services.documents.service.arrivals import Arrivals
+from services.documents.service.storage import Storage, Stored, keep
+from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
+from services.kernel.caller import current_caller
+from services.kernel.clock import Clock
+from services.kernel.errors import ResourceNotFound
+from services.kernel.ids import new_id
+
+
+class UploadService:
+    """Uploads: begun, gone on with, finished, thrown away. Each belongs to who began it; others find none."""
+
+    def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, arrivals: Arrivals) -> None:
+        self._units = units
+        self._clock = clock
+        self._storage = storage
+        self._arrivals = arrivals
+
+    def start(self, workspace_id: UUID, facts: Facts, size_bytes: int) -> Upload:
+        """A new upload of the caller's.
+
+        Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached or
+        UploadLimitReached.
+        """
+        author_id, now = current_caller().require_user(), self._clock.now()
+        upload = Upload.begun(workspace_id, facts, size_bytes, author_id, now, upload_id=new_id())
+        self._arrivals.check_announced(workspace_id, size_bytes)
+        with self._units() as uow:
+            self._arrivals.check(uow, workspace_id, facts)
+            if uow.repo.uploads.count_of(workspace_id, author_id, now) >= MAX_UPLOADS:
+                raise UploadLimitReached(MAX_UPLOADS)
+            uow.repo.uploads.add(upload)
+            uow.commit()
+        return upload
+
+    def get(self, workspace_id: UUID, upload_id: UUID) -> Upload:
+        """The upload. Raises ResourceNotFound."""
+        with self._units() as uow:
+            return self._own(uow.repo.uploads.get(workspace_id, upload_id), workspace_id, upload_id)
+
+    def append(self, workspace_id: UUID, upload_id: UUID, offset: int, data: bytes) -> Upload:
+        """The upload with one more part; as it is where it has this part already.
+
+        Raises ResourceNotFound, FieldsInvalid, UploadOffsetMismatch, DocumentTooLarge or DependencyUnavailable.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        with self._units() as uow:
+            upload = self._own(uow.repo.uploads.get(workspace_id, upload_id), workspace_id, upload_id)
+            upload.check_part(offset, len(data))
+            if offset < upload.received_bytes:
+                return _repeated(uow, upload, offset, sha256)
+        if not offset:
+            self._arrivals.check_begun(workspace_id, upload.size_bytes, upload.display_name, data)
+        stored = self._storage.write(workspace_id, [data])
+        with self._units() as uow:
+            upload = self._locked(uow, workspace_id, upload_id)
+            if offset < upload.received_bytes:
+                # Another call was quicker.
+                upload = _repeated(uow, upload, offset, sha256)
+                uow.repo.blobs.doom(workspace_id, [stored.blob_id])
+            else:
+                upload = upload.with_part(offset, len(data))
+                keep(uow, workspace_id, stored)
+                uow.repo.uploads.receive(upload, _part(upload, offset, stored))
+            uow.commit()
+        return upload
+
+    def finish(self, workspace_id: UUID, upload_id: UUID, sha256: str) -> Document:
+        """The document that the upload became, or a version of. The upload is gone then.
+
+        Raises ResourceNotFound, UploadIncomplete, ContentHashMismatch, DocumentTooLarge, DocumentNameTaken,
+        VisibilityInvalid, DocumentLimitReached, CallDeadlineExceeded or DependencyUnavailable.
+        """
+        with self._units() as uow:
+            upload = self._own(uow.repo.uploads.get(workspace_id, upload_id), workspace_id, upload_id)
+            upload.require_complete()
+            self._arrivals.check(uow, workspace_id, upload.facts)
+            parts = uow.repo.uploads.parts_of(upload)
+        chunks = chain.from_iterable(self._storage.read(workspace_id, part.blob_id) for part in parts)
+        content = self._arrivals.receive(workspace_id, upload.facts, _compared(chunks, sha256))
+
+        def end_upload(uow: DocumentsUnitOfWork) -> None:
+            self._locked(uow, workspace_id, upload_id)
+            _remove(uow, workspace_id, upload_id)
+
+        return self._arrivals.file(workspace_id, upload.facts, content, end_upload)
+
+    def cancel(self, workspace_id: UUID, upload_id: UUID) -> None:
+        """Throw it away, with all that has arrived. Raises ResourceNotFound."""
+        with self._units() as uow:
+            self._locked(uow, workspace_id, upload_id)
+            _remove(uow, workspace_id, upload_id)
+            uow.commit()
+
+    def _locked(self, uow: DocumentsUnitOfWork, workspace_id: UUID, upload_id: UUID) -> Upload:
+        return self._own(uow.repo.uploads.lock(workspace_id, upload_id), workspace_id, upload_id)
+
+    def _own(self, upload: Upload | None, workspace_id: UUID, upload_id: UUID) -> Upload:
+        """The caller's own upload, as long as it is kept. Raises ResourceNotFound."""
+        if upload is None or not upload.open_for(current_caller().require_user(), self._clock.now()):
+            raise ResourceNotFound(UPLOAD.format(workspace=workspace_id, upload=upload_id))
+        return upload
+
+
+def _repeated(uow: DocumentsUnitOfWork, upload: Upload, offset: int, sha256: str) -> Upload:
+    """The upload as it is, if it has this part. Raises UploadOffsetMismatch."""
+    part = uow.repo.uploads.part_at(upload, offset)
+    if part is None or part.sha256 != sha256:
+        raise UploadOffsetMismatch(upload.received_bytes)
+    return upload
+
+
+def _part(upload: Upload, offset: int, stored: Stored) -> Part:
+    return Part(
+        workspace_id=upload.workspace_id,
+        upload_id=upload.upload_id,
+        start_byte=offset,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        blob_id=stored.blob_id,
+    )
+
+
+def _remove(uow: DocumentsUnitOfWork, workspace_id: UUID, upload_id: UUID) -> None:
+    uow.repo.blobs.doom_of_upload(workspace_id, upload_id)
+    uow.repo.uploads.remove(workspace_id, upload_id)
+
+
+def _compared(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
+    """The chunks as they come. Raises ContentHashMismatch after the last, where another hash is expected."""
+    found = hashlib.sha256()
+    for chunk in chunks:
+        found.update(chunk)
+        yield chunk
+    if sha256 and found.hexdigest() != sha256:
+        # Before the store has made a blob of them.
+        raise ContentHashMismatch(found.hexdigest())

@@ -1,0 +1,29 @@
+"""What documents does about events of others, and its jobs."""
+
+from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
+from services.documents.repository import DocumentsRepositories
+from services.documents.service import DocumentsServices, Ingester
+from services.documents.service.units import DocumentsUnitOfWork
+from services.kernel.config import Settings
+from services.kernel.events import Event
+from services.kernel.jobs import JobHandler
+from services.kernel.outbox import event_type
+from services.kernel.subscriptions import Subscription
+
+_WORKSPACE_PURGED = event_type(tenancy_pb2.WorkspacePurged.DESCRIPTOR)
+
+
+def subscriptions(services: DocumentsServices) -> list[Subscription[DocumentsRepositories]]:
+    """What is done about which events."""
+
+    def forget(uow: DocumentsUnitOfWork, event: Event) -> None:
+        if event.workspace_id is None:
+            raise ValueError(f"{event.type} belongs to a workspace")
+        services.housekeeping.forget_workspace(uow, event.workspace_id)
+
+    return [Subscription("documents.workspaces", frozenset({_WORKSPACE_PURGED}), forget, services.units)]
+
+
+def job_handlers(ingester: Ingester, settings: Settings) -> list[JobHandler]:
+    """Who does the jobs of documents."""
+    return [ingester.handler(at_once=settings.ingest_at_once, per_workspace=settings.ingest_per_workspace)]

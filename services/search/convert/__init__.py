@@ -1,0 +1,1 @@
+"""Between search and its protobuf messages."""

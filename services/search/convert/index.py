@@ -1,0 +1,171 @@
+"""Between the index and its protobuf messages."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from plinth.documents.v1 import document_pb2
+from plinth.documents.v1 import events_pb2 as documents_pb2
+from plinth.search.v1 import index_pb2, index_service_pb2
+from services.kernel.errors import FieldsInvalid, FieldViolation
+from services.kernel.etags import etag_of
+from services.kernel.events import Event
+from services.kernel.names import USER, WORKSPACE, uuid_in
+from services.kernel.wire import in_mask, optional_time, timestamp
+from services.search.model.facts import Audience, Facts, News, Telling
+from services.search.model.index import EmbedderKind, IndexPatch, IndexView, VectorSet
+from services.search.model.names import DOCUMENT, INDEX, ROLE
+from services.search.model.passages import Outcome, Passage, Place
+
+# PostgreSQL keeps no such character; another one in its place leaves all offsets as they are.
+_NUL = str.maketrans("\0", "\ufffd")
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def workspace_in(parent: str) -> UUID:
+    """The workspace in the field `parent`. Raises NameInvalid."""
+    (workspace_id,) = WORKSPACE.ids(parent, field="parent")
+    return workspace_id
+
+
+def index_in(name: str, *, field: str = "name") -> UUID:
+    """The workspace of an index's name. Raises NameInvalid, which blames `field`."""
+    (workspace_id,) = INDEX.ids(name, field=field)
+    return workspace_id
+
+
+def document_in(workspace_id: UUID, name: str, *, field: str) -> UUID:
+    """The id in a document's name. Raises NameInvalid, or FieldsInvalid where it is another workspace's."""
+    owner_id, document_id = DOCUMENT.ids(name, field=field)
+    if owner_id != workspace_id:
+        raise FieldsInvalid(FieldViolation(field, "is of another workspace"))
+    return document_id
+
+
+def index_to_proto(view: IndexView) -> index_pb2.Index:
+    """The index as people see it."""
+    index = view.index
+    return index_pb2.Index(
+        name=index.name,
+        embedder=_embedder_to_proto(index.embedder),
+        log_queries=index.log_queries,
+        document_count=index.document_count,
+        passage_count=index.chunk_count,
+        term_count=index.term_count,
+        languages=view.languages,
+        live=vector_set_to_proto(view.live),
+        building=vector_set_to_proto(view.building),
+        etag=etag_of(index.version),
+        update_time=timestamp(index.update_time),
+    )
+
+
+def vector_set_to_proto(vectors: VectorSet | None) -> index_pb2.VectorSet | None:
+    """A set of vectors."""
+    if vectors is None:
+        return None
+    return index_pb2.VectorSet(
+        embedder=_embedder_to_proto(vectors.embedder),
+        model=vectors.model,
+        dimensions=vectors.dimensions,
+        vector_count=vectors.vector_count,
+        approximate=vectors.approximate,
+        create_time=timestamp(vectors.create_time),
+    )
+
+
+def index_patch_from_proto(index: index_pb2.Index, mask: FieldMask) -> IndexPatch:
+    """What to change."""
+    embedder = EmbedderKind.LSA
+    if index.embedder != index_pb2.EMBEDDER_KIND_UNSPECIFIED:
+        embedder = EmbedderKind[index_pb2.EmbedderKind.Name(index.embedder).removeprefix("EMBEDDER_KIND_")]
+    stated = index.embedder != index_pb2.EMBEDDER_KIND_UNSPECIFIED
+    return IndexPatch(
+        embedder=embedder if in_mask(mask, "embedder", populated=stated) else None,
+        log_queries=index.log_queries if in_mask(mask, "log_queries", populated=index.log_queries) else None,
+    )
+
+
+def passages_from_proto(request: index_service_pb2.StageChunksRequest) -> list[Passage]:
+    """What to stage. Raises FieldsInvalid where two have one place."""
+    passages = [
+        Passage(
+            chunk_id=uuid_in(passage.chunk),
+            place=Place(passage.ordinal, passage.page, passage.start, passage.end),
+            headings=tuple(heading.translate(_NUL) for heading in passage.headings),
+            text=passage.text.translate(_NUL),
+            language=request.language,
+        )
+        for passage in request.passages
+    ]
+    if len({passage.place.ordinal for passage in passages}) < len(passages):
+        raise FieldsInvalid(FieldViolation("passages", "two have the same ordinal"))
+    return passages
+
+
+def facts_from_proto(workspace_id: UUID, facts: index_service_pb2.DocumentFacts) -> Facts:
+    """What is known of a document. Raises NameInvalid or FieldsInvalid."""
+    author_id = _user_in(facts.author)
+    return Facts(
+        document_id=document_in(workspace_id, facts.document, field="facts.document"),
+        version=facts.version,
+        display_name=facts.display_name,
+        media_type=facts.media_type,
+        language=facts.language,
+        tags=tuple(facts.tags),
+        metadata=dict(facts.metadata),
+        author_id=author_id,
+        audience=Audience.of(
+            author_id,
+            everyone=facts.everyone,
+            roles=_roles_in(facts.roles),
+            members=map(_user_in, facts.members),
+        ),
+        page_count=facts.page_count,
+        create_time=optional_time(facts, "create_time", inside="facts.") or _LONG_AGO,
+        update_time=optional_time(facts, "update_time", inside="facts.") or _LONG_AGO,
+    )
+
+
+def outcome_to_proto(outcome: Outcome) -> index_service_pb2.PublishDocumentResponse:
+    """What a publish did."""
+    return index_service_pb2.PublishDocumentResponse(added=outcome.added, removed=outcome.removed, kept=outcome.kept)
+
+
+def updated_document(event: Event) -> tuple[UUID, UUID, News]:
+    """Workspace, document and news of a DocumentUpdated."""
+    told = documents_pb2.DocumentUpdated.FromString(event.data)
+    workspace_id, document_id = DOCUMENT.ids(told.document)
+    visibility, kinds = told.visibility, document_pb2.Visibility
+    telling = Telling(
+        display_name=told.display_name,
+        tags=tuple(told.tags),
+        metadata=dict(told.metadata),
+        everyone=visibility.kind in (kinds.KIND_UNSPECIFIED, kinds.KIND_EVERYONE),
+        roles=tuple(_roles_in(visibility.roles)) if visibility.kind == kinds.KIND_ROLES else (),
+        members=tuple(map(_user_in, visibility.members)) if visibility.kind == kinds.KIND_MEMBERS else (),
+    )
+    return workspace_id, document_id, News(event.time, telling)
+
+
+def deleted_document(event: Event) -> tuple[UUID, UUID, News]:
+    """Workspace, document and news of a DocumentDeleted."""
+    told = documents_pb2.DocumentDeleted.FromString(event.data)
+    workspace_id, document_id = DOCUMENT.ids(told.document)
+    return workspace_id, document_id, News(event.time, None)
+
+
+def _user_in(name: str) -> UUID:
+    (user_id,) = USER.ids(name)
+    return user_id
+
+
+def _roles_in(names: Iterable[str]) -> list[str]:
+    """Roles as a grant has them: by their last id."""
+    return [ROLE.parse(name, field="facts.roles")["role"] for name in names]
+
+
+def _embedder_to_proto(kind: EmbedderKind) -> index_pb2.EmbedderKind.ValueType:
+    return index_pb2.EmbedderKind.Value(f"EMBEDDER_KIND_{kind.name}")

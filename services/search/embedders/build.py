@@ -1,0 +1,120 @@
+"""The embedders that the settings of an instance name; a local model loads when it is first needed."""
+
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from services.kernel.config import ConfigError
+from services.search.embedders.local import LocalEmbedder
+from services.search.embedders.openai import Endpoint, OpenAiEmbedder
+from services.search.embedders.port import Embedder
+from services.search.errors import EmbedderNotConfigured
+from services.search.model.index import EmbedderKind
+from services.search.model.vectors import Model
+
+
+class EmbedderSettings(Protocol):
+    """The settings, as far as embedders need them."""
+
+    @property
+    def embedder_url(self) -> str:
+        """What `/embeddings` comes after; empty: there is no provider."""
+
+    @property
+    def embedder_key(self) -> SecretStr:
+        """The provider's key."""
+
+    @property
+    def embedder_model(self) -> str:
+        """The provider's name for the model."""
+
+    @property
+    def embedder_dimensions(self) -> int:
+        """The length of its vectors."""
+
+    @property
+    def embedder_send_dimensions(self) -> bool:
+        """Whether to ask the provider for this length."""
+
+    @property
+    def embedder_max_tokens(self) -> int:
+        """The longest text that the model takes."""
+
+    @property
+    def embedder_batch(self) -> int:
+        """How many texts a request holds."""
+
+    @property
+    def embedder_requests_per_minute(self) -> int:
+        """How many requests this process may make."""
+
+    @property
+    def embedder_tokens_per_minute(self) -> int:
+        """How many tokens they may have together."""
+
+    @property
+    def embedder_path(self) -> Path | None:
+        """The folder of a local model."""
+
+
+class Embedders:
+    """The embedders of a process. Safe for many threads."""
+
+    def __init__(self, settings: EmbedderSettings) -> None:
+        """Raises ConfigError where the settings cannot be a provider's."""
+        self._path = settings.embedder_path
+        self._openai = _openai(settings)
+        self._local: LocalEmbedder | None = None
+        self._loading = threading.Lock()
+
+    def has(self, kind: EmbedderKind) -> bool:
+        """Whether there is such an embedder here."""
+        missing = {EmbedderKind.OPENAI: self._openai is None, EmbedderKind.LOCAL: self._path is None}
+        return not missing.get(kind, False)
+
+    def require(self, kind: EmbedderKind) -> None:
+        """Let pass only a kind that there is here. Raises EmbedderNotConfigured."""
+        if not self.has(kind):
+            raise EmbedderNotConfigured(f"EMBEDDER_KIND_{kind.name}")
+
+    def may_make(self, model: Model) -> bool:
+        """Whether the model's vectors are those that there would be today, as far as can be said without loading."""
+        if not self.has(model.embedder) or not model.ready:
+            return self.has(model.embedder)
+        if model.embedder is EmbedderKind.OPENAI and self._openai is not None:
+            return (model.name, model.dimensions) == (self._openai.name, self._openai.dimensions)
+        return model.embedder is EmbedderKind.LSA or (self._path is not None and model.name == self._path.name)
+
+    def of(self, kind: EmbedderKind) -> Embedder:
+        """The embedder of a kind that is not made of the workspace's own words. Raises EmbedderNotConfigured."""
+        self.require(kind)
+        if kind is EmbedderKind.OPENAI and self._openai is not None:
+            return self._openai
+        if kind is EmbedderKind.LOCAL and self._path is not None:
+            with self._loading:
+                try:
+                    self._local = self._local or LocalEmbedder(self._path)
+                except ConfigError as error:
+                    raise EmbedderNotConfigured("EMBEDDER_KIND_LOCAL") from error
+                return self._local
+        raise EmbedderNotConfigured(f"EMBEDDER_KIND_{kind.name}")
+
+
+def _openai(settings: EmbedderSettings) -> OpenAiEmbedder | None:
+    if not settings.embedder_url:
+        return None
+    return OpenAiEmbedder(
+        Endpoint(
+            url=settings.embedder_url,
+            key=settings.embedder_key,
+            model=settings.embedder_model,
+            dimensions=settings.embedder_dimensions,
+            send_dimensions=settings.embedder_send_dimensions,
+            max_tokens=settings.embedder_max_tokens,
+            max_batch=settings.embedder_batch,
+            requests_per_minute=settings.embedder_requests_per_minute,
+            tokens_per_minute=settings.embedder_tokens_per_minute,
+        )
+    )

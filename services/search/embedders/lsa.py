@@ -1,0 +1,152 @@
+"""Latent semantic vectors, computed by a child process: what the worker orders, and how it waits."""
+
+import os
+import pickle
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROOT = Path(__file__).parents[3]
+_CHILD = "services.search.embedders.lsa_child"
+_CHECK_SECONDS = 0.5
+
+
+class ChildFailed(Exception):
+    """The child has ended: out of memory or time, or killed. Another one may do better."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """From now on it is about these chunks, ascending."""
+
+    chunk_nos: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Terms and their encoded postings, of these and of other chunks."""
+
+    rows: list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Learn nothing: this was learnt before."""
+
+    parts: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Learn from the chunks. The answer: the parts of what was learnt, None where there is too little text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The answer: the chunks' vectors, in their order."""
+
+
+Order = Begin | Postings | Load | Fit | Fold
+Result = list[bytes] | NDArray[np.float32] | None
+
+
+class LsaChild:
+    """A child process that fits and folds, as long as it is entered."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        """While it is waited for, `check` is called now and then; what it raises ends the wait."""
+        self._check = check
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_environment(),
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        process = self._started
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            # What is left of an order has nobody to go to.
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
+
+    def begin(self, chunk_nos: NDArray[np.int32]) -> None:
+        """Ask about these chunks (ascending) next."""
+        self._order(Begin(chunk_nos))
+
+    def add(self, rows: list[tuple[str, bytes]]) -> None:
+        """Hand over terms and their encoded postings."""
+        self._order(Postings(rows))
+
+    def load(self, parts: Sequence[bytes]) -> None:
+        """Fold by what was learnt before."""
+        self._order(Load(parts))
+
+    def fit(self) -> list[bytes] | None:
+        """What there is to learn, as parts of a projection; None: too little. Raises ChildFailed."""
+        self._order(Fit())
+        parts: list[bytes] | None = self._result()
+        return parts
+
+    def fold(self) -> NDArray[np.float32]:
+        """Chunks × dimensions. Raises ChildFailed."""
+        self._order(Fold())
+        vectors: NDArray[np.float32] = self._result()
+        return vectors
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the child is not entered")
+        return self._process
+
+    def _order(self, order: Order) -> None:
+        pipe = self._started.stdin
+        try:
+            if pipe is not None:
+                pickle.dump(order, pipe, pickle.HIGHEST_PROTOCOL)
+                pipe.flush()
+        except BrokenPipeError as error:
+            raise ChildFailed from error
+
+    def _result(self) -> Any:  # a Result, of which the order says which
+        pipe = self._started.stdout
+        if pipe is None:
+            raise ChildFailed
+        self._check()
+        while not select.select([pipe], [], [], _CHECK_SECONDS)[0]:
+            self._check()
+        try:
+            return pickle.load(pipe)  # noqa: S301  # of the child that we have started
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise ChildFailed from error
+
+
+def _environment() -> dict[str, str]:
+    """All that the child gets of ours: not one secret. One thread: the other cores have other work."""
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    return {
+        "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "gen")]),
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        **({"LD_LIBRARY_PATH": libraries} if libraries else {}),
+    }

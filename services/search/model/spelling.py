@@ -1,0 +1,31 @@
+"""What somebody may have meant who wrote a word that no chunk has."""
+
+from collections.abc import Sequence
+
+from rapidfuzz.distance import DamerauLevenshtein
+from rapidfuzz.process import extract
+
+# Shorter words have too many neighbours, and so have numbers; up to a length one slip is forgiven, in longer ones two.
+_SHORTEST = 3
+_ONE_SLIP = 7
+
+
+def slips_in(word: str) -> int:
+    """How many slips are forgiven in a word of this length."""
+    return 1 if len(word) <= _ONE_SLIP else 2
+
+
+def nearest(word: str, vocabulary: Sequence[tuple[str, int]], limit: int = 3) -> list[str]:
+    """The words of the vocabulary (each with how often it is there) that are most likely meant, best first.
+
+    One is likelier the fewer slips away it is, if it begins alike, and the more often it is there.
+    """
+    if len(word) < _SHORTEST or any(letter.isdigit() for letter in word):
+        return []
+    slips = slips_in(word)
+    near = [(other, count) for other, count in vocabulary if abs(len(other) - len(word)) <= slips and other != word]
+    found = extract(
+        word, [other for other, _ in near], scorer=DamerauLevenshtein.distance, score_cutoff=slips, limit=None
+    )
+    best = sorted(found, key=lambda match: (match[1], match[0][0] != word[0], -near[match[2]][1], match[0]))
+    return [other for other, _, _ in best[:limit]]

@@ -1,0 +1,198 @@
+"""Published passages, as rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Integer, Uuid, and_, any_, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from services.kernel.db import Session, compiled
+from services.kernel.jobs import arrays
+from services.search.model.passages import Place, Published, Readable, Staged
+from services.search.tables import chunks, documents, staged_chunks
+
+_t = chunks.c
+_s = staged_chunks.c
+_in_workspace = _t.workspace_id == bindparam("workspace")
+_of_document = and_(_in_workspace, _t.document_id == bindparam("document"))
+_these = and_(_in_workspace, _t.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer))))
+_CONTENT = (_t.headings, _t.text, _t.language)
+_LIST = compiled(
+    select(_t.chunk_no, _t.chunk_id, _t.language, _t.length, _t.ordinal, _t.page, _t.start_offset, _t.end_offset)
+    .where(_of_document)
+    .order_by(_t.ordinal)
+)
+_READ = compiled(select(*_CONTENT).where(_of_document))
+_new = (
+    func.unnest(
+        bindparam("ordinals", type_=ARRAY(Integer)),
+        bindparam("chunk_ids", type_=ARRAY(Uuid)),
+        bindparam("chunk_nos", type_=ARRAY(Integer)),
+        bindparam("lengths", type_=ARRAY(Integer)),
+    )
+    .table_valued("ordinal", "chunk_id", "chunk_no", "length")
+    .render_derived("new")
+)
+_COPIED = (
+    "workspace_id",
+    "chunk_id",
+    "document_id",
+    "ordinal",
+    "text",
+    "headings",
+    "page",
+    "start_offset",
+    "end_offset",
+    "language",
+)
+# Out of the staged ones, so that their texts do not come here and go back.
+_ADD = compiled(
+    insert(chunks)
+    .from_select(
+        [*_COPIED, "chunk_no", "length"],
+        select(*(_s[name] for name in _COPIED), _new.c.chunk_no, _new.c.length).where(
+            _s.workspace_id == bindparam("workspace"),
+            _s.document_id == bindparam("document"),
+            _s.document_version == bindparam("version"),
+            _s.ordinal == _new.c.ordinal,
+            _s.chunk_id == _new.c.chunk_id,
+        ),
+    )
+    .inline()
+)
+_moved = (
+    func.unnest(
+        *(bindparam(name, type_=ARRAY(Integer)) for name in ("chunk_nos", "ordinals", "pages", "starts", "ends"))
+    )
+    .table_valued("chunk_no", "ordinal", "page", "start", "end")
+    .render_derived("moved")
+)
+_MOVE = compiled(
+    update(chunks)
+    .where(_in_workspace, _t.chunk_no == _moved.c.chunk_no)
+    .values(ordinal=_moved.c.ordinal, page=_moved.c.page, start_offset=_moved.c.start, end_offset=_moved.c.end)
+)
+_REMOVE = compiled(delete(chunks).where(_these).returning(*_CONTENT))
+_AFTER = compiled(
+    select(_t.chunk_no, documents.c.doc_no, documents.c.audience_id, _t.length, *_CONTENT)
+    .join(documents, and_(documents.c.workspace_id == _t.workspace_id, documents.c.document_id == _t.document_id))
+    .where(_in_workspace, _t.chunk_no > bindparam("after"), _t.chunk_no < bindparam("end"))
+    .order_by(_t.chunk_no)
+    .limit(bindparam("count"))
+)
+_measured = (
+    func.unnest(*(bindparam(name, type_=ARRAY(Integer)) for name in ("chunk_nos", "lengths")))
+    .table_valued("chunk_no", "length")
+    .render_derived("measured")
+)
+_MEASURE = compiled(
+    update(chunks)
+    .where(_in_workspace, _t.chunk_no == _measured.c.chunk_no, _t.length != _measured.c.length)
+    .values(length=_measured.c.length)
+)
+_SUM = compiled(select(func.coalesce(func.sum(_t.length), 0).label("terms")).where(_in_workspace))
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A published passage with its text, and whose it is."""
+
+    chunk_no: int
+    doc_no: int
+    audience_id: int
+    length: int
+    readable: Readable
+
+
+class ChunkRepository:
+    """The published passages of the session's workspace."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list_of(self, workspace_id: UUID, document_id: UUID) -> list[Published]:
+        """Those of a document, in order, without their texts."""
+        return self._session.all(_LIST, _published, workspace=workspace_id, document=document_id)
+
+    def read(self, workspace_id: UUID, document_id: UUID) -> list[Readable]:
+        """What those of a document hold, in no order."""
+        return self._session.all(_READ, _readable, workspace=workspace_id, document=document_id)
+
+    def add(
+        self,
+        workspace_id: UUID,
+        document_id: UUID,
+        version: int,
+        added: Sequence[Staged],
+        first_no: int,
+        lengths: Sequence[int],
+    ) -> int:
+        """Publish staged passages of a version, numbered from `first_no`: how many of them were there still."""
+        return self._session.run(
+            _ADD,
+            workspace=workspace_id,
+            document=document_id,
+            version=version,
+            ordinals=arrays.integers([passage.place.ordinal for passage in added]),
+            chunk_ids=arrays.uuids([passage.chunk_id for passage in added]),
+            chunk_nos=arrays.integers(range(first_no, first_no + len(added))),
+            lengths=arrays.integers(lengths),
+        )
+
+    def move(self, workspace_id: UUID, moved: Sequence[tuple[int, Place]]) -> None:
+        """Write where these passages stand now."""
+        self._session.run(
+            _MOVE,
+            workspace=workspace_id,
+            chunk_nos=arrays.integers([chunk_no for chunk_no, _ in moved]),
+            ordinals=arrays.integers([place.ordinal for _, place in moved]),
+            pages=arrays.integers([place.page for _, place in moved]),
+            starts=arrays.integers([place.start for _, place in moved]),
+            ends=arrays.integers([place.end for _, place in moved]),
+        )
+
+    def remove(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> list[Readable]:
+        """Delete these: what they held."""
+        return self._session.all(_REMOVE, _readable, workspace=workspace_id, chunk_nos=arrays.integers(chunk_nos))
+
+    def after(self, workspace_id: UUID, after: int, end: int, count: int) -> list[Indexed]:
+        """The next passages after a number and below `end`, of any document, in the order of their numbers."""
+        return self._session.all(_AFTER, _indexed, workspace=workspace_id, after=after, end=end, count=count)
+
+    def measure(self, workspace_id: UUID, lengths: dict[int, int]) -> None:
+        """Write the lengths by number, where they are others than before."""
+        self._session.run(
+            _MEASURE,
+            workspace=workspace_id,
+            chunk_nos=arrays.integers(list(lengths)),
+            lengths=arrays.integers(list(lengths.values())),
+        )
+
+    def terms(self, workspace_id: UUID) -> int:
+        """How many terms all passages have together."""
+        return self._session.first(_SUM, lambda terms: terms, workspace=workspace_id) or 0
+
+
+def _published(
+    *,
+    chunk_no: int,
+    chunk_id: UUID,
+    language: str,
+    length: int,
+    ordinal: int,
+    page: int,
+    start_offset: int,
+    end_offset: int,
+) -> Published:
+    return Published(chunk_no, chunk_id, language, length, Place(ordinal, page, start_offset, end_offset))
+
+
+def _readable(*, headings: list[str], text: str, language: str) -> Readable:
+    return Readable(tuple(headings), text, language)
+
+
+def _indexed(
+    *, chunk_no: int, doc_no: int, audience_id: int, length: int, headings: list[str], text: str, language: str
+) -> Indexed:
+    return Indexed(chunk_no, doc_no, audience_id, length, Readable(tuple(headings), text, language))

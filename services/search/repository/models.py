@@ -1,0 +1,112 @@
+"""Models, as rows, and the parts of what was learnt."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Integer, LargeBinary, and_, bindparam, column, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from services.kernel.db import Session, compiled
+from services.kernel.jobs import arrays
+from services.search.model.index import EmbedderKind
+from services.search.model.vectors import Model, ModelState
+from services.search.tables import model_parts, models
+
+_t = models.c
+_COLUMNS = tuple(column for column in models.columns if column.name != "update_time")
+_in_workspace = _t.workspace_id == bindparam("workspace")
+_by_id = and_(_in_workspace, _t.model_id == bindparam("model"))
+_ADD = compiled(insert(models).values({column.name: bindparam(column.name) for column in models.columns}))
+_GET = compiled(select(*_COLUMNS).where(_by_id))
+_ALL = compiled(select(*_COLUMNS).where(_in_workspace))
+_LIVE = compiled(select(*_COLUMNS).where(_in_workspace, _t.state == ModelState.LIVE.value))
+_KEPT = ("name", "state", "dimensions", "fitted_chunks", "next_chunk_no", "end_chunk_no", "approximate")
+_SAVE = compiled(
+    update(models)
+    .where(_by_id)
+    .values({"model" if name == "name" else name: bindparam(name) for name in _KEPT})
+    .values(update_time=func.now())
+)
+_REMOVE = compiled(delete(models).where(_by_id))
+_given = (
+    func.unnest(bindparam("parts", type_=ARRAY(Integer)), bindparam("data", type_=ARRAY(LargeBinary)))
+    .table_valued(column("part", Integer), column("data", LargeBinary))
+    .render_derived("given")
+)
+_ADD_PARTS = compiled(
+    insert(model_parts)
+    .from_select(
+        ["workspace_id", "model_id", "part", "data"],
+        select(
+            bindparam("workspace", type_=_t.workspace_id.type),
+            bindparam("model", type_=_t.model_id.type),
+            _given.c.part,
+            _given.c.data,
+        ),
+    )
+    .inline()
+)
+_PARTS = compiled(
+    select(model_parts.c.data)
+    .where(model_parts.c.workspace_id == bindparam("workspace"), model_parts.c.model_id == bindparam("model"))
+    .order_by(model_parts.c.part)
+)
+
+
+class ModelRepository:
+    """The models of the session's workspace. Whoever changes one holds the index."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, model: Model) -> None:
+        """Insert it."""
+        values = asdict(model)
+        self._session.run(_ADD, **values | {"model": values.pop("name"), "update_time": model.create_time})
+
+    def get(self, workspace_id: UUID, model_id: UUID) -> Model | None:
+        """The model; None where it is gone."""
+        return self._session.first(_GET, _model, workspace=workspace_id, model=model_id)
+
+    def live(self, workspace_id: UUID) -> Model | None:
+        """The model that serves; None where none does."""
+        return self._session.first(_LIVE, _model, workspace=workspace_id)
+
+    def by_state(self, workspace_id: UUID) -> dict[ModelState, Model]:
+        """The models by state, of which only RETIRED can have several: one of them."""
+        return {model.state: model for model in self.all(workspace_id)}
+
+    def all(self, workspace_id: UUID) -> list[Model]:
+        """The models, whatever their state."""
+        return self._session.all(_ALL, _model, workspace=workspace_id)
+
+    def save(self, model: Model) -> None:
+        """Write what has become of it."""
+        values = asdict(model)
+        self._session.run(
+            _SAVE, workspace=model.workspace_id, model=model.model_id, **{name: values[name] for name in _KEPT}
+        )
+
+    def remove(self, workspace_id: UUID, model_id: UUID) -> None:
+        """Delete it, with all that it has."""
+        self._session.run(_REMOVE, workspace=workspace_id, model=model_id)
+
+    def add_parts(self, model: Model, parts: Sequence[bytes]) -> None:
+        """Keep what was learnt."""
+        self._session.run(
+            _ADD_PARTS,
+            workspace=model.workspace_id,
+            model=model.model_id,
+            parts=arrays.integers(range(len(parts))),
+            data=arrays.blobs(parts),
+        )
+
+    def parts(self, model: Model) -> list[bytes]:
+        """What was learnt."""
+        return self._session.all(_PARTS, lambda data: data, workspace=model.workspace_id, model=model.model_id)
+
+
+def _model(*, embedder: str, model: str, state: str, **columns: Any) -> Model:  # the columns of the table, by name
+    return Model(embedder=EmbedderKind(embedder), name=model, state=ModelState(state), **columns)

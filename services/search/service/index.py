@@ -1,0 +1,76 @@
+"""Use cases of IndexService that people see: how a workspace is searched, and building it anew."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from plinth.search.v1 import events_pb2, index_pb2
+from services.kernel.clock import Clock
+from services.kernel.etags import check_etag
+from services.search.model.index import Index, IndexPatch, IndexView
+from services.search.service.merging import ask_to_tend
+from services.search.service.units import SearchUnitOfWork, SearchUnits
+from services.search.service.vectors import Vectors
+
+
+class IndexService:
+    """The index of a workspace, which is there as long as the workspace is."""
+
+    def __init__(self, units: SearchUnits, clock: Clock, vectors: Vectors) -> None:
+        self._units = units
+        self._clock = clock
+        self._vectors = vectors
+
+    def get(self, workspace_id: UUID) -> IndexView:
+        """The index."""
+        with self._units() as uow:
+            index = uow.repo.indexes.get(workspace_id)
+            return self._view(uow, index or Index.empty(workspace_id, self._clock.now()))
+
+    def update(self, workspace_id: UUID, etag: str, patch: IndexPatch) -> IndexView:
+        """The index after the patch. Raises EtagRequired, EtagMismatch or EmbedderNotConfigured."""
+        if patch.embedder is not None:
+            self._vectors.require(patch.embedder)
+        with self._units() as uow:
+            before = uow.repo.indexes.lock(workspace_id, self._clock.now())
+            check_etag(etag, before.version, before.name)
+            after = replace(
+                before,
+                embedder=before.embedder if patch.embedder is None else patch.embedder,
+                log_queries=before.log_queries if patch.log_queries is None else patch.log_queries,
+            )
+            if after == before:
+                return self._view(uow, before)
+            after = replace(after, version=before.version + 1)
+            uow.repo.indexes.set_up(after)
+            if after.embedder is not before.embedder:
+                self._vectors.rebuild(uow, after)
+            uow.emit(after.name, _updated(before, after))
+            view = self._view(uow, after)
+            uow.commit()
+        return view
+
+    def rebuild(self, workspace_id: UUID) -> IndexView:
+        """The index, to be built anew by a worker: postings and vectors. While one is at it, nothing more begins."""
+        with self._units() as uow:
+            index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+            view = self._view(uow, index)
+            if not index.rebuilding:
+                uow.repo.indexes.want_rebuild(workspace_id, rebuilding=True)
+                self._vectors.rebuild(uow, index)
+            ask_to_tend(uow, index)
+            uow.commit()
+        return view
+
+    def _view(self, uow: SearchUnitOfWork, index: Index) -> IndexView:
+        live, building = self._vectors.sets(uow, index.workspace_id)
+        return IndexView(index, tuple(uow.repo.indexes.languages(index.workspace_id)), live, building)
+
+
+def _updated(before: Index, after: Index) -> events_pb2.IndexUpdated:
+    changed = [name for name in ("embedder", "log_queries") if getattr(before, name) != getattr(after, name)]
+    return events_pb2.IndexUpdated(
+        index=after.name,
+        changed_fields=changed,
+        embedder=index_pb2.EmbedderKind.Value(f"EMBEDDER_KIND_{after.embedder.name}"),
+        log_queries=after.log_queries,
+    )

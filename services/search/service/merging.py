@@ -1,0 +1,203 @@
+"""Keeps an index in good shape: merges its segments, and builds them anew when somebody wants it.
+
+One job a workspace does both, in many small commits, while others publish and read. What it makes is a segment that
+nobody reads yet; then one commit, which holds the index as a publish does, has it read in the place of those that it
+was made of; then these are deleted. Segments never change, so readers see either the one or the others; passages that
+die meanwhile are in the set of the dead before and after. A worker that is killed leaves segments that nobody reads:
+the next job deletes them. Of two workers at one index, which only a lost lease can bring about, one fails, as what it
+fills or swaps is gone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.kernel.clock import Clock
+from services.kernel.errors import ConcurrentUpdate
+from services.kernel.jobs import NewJob
+from services.search.model import postings
+from services.search.model.index import Index
+from services.search.model.segments import Merge, Segment, level_of, next_merge
+from services.search.repository.segments import SegmentState
+from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
+
+TEND = "search.tend"
+# So many terms of the largest segment are merged in one commit.
+_TERMS = 2000
+# So many passages are read at once when they are indexed anew.
+_CHUNKS = 500
+
+Check = Callable[[], None]
+
+
+def ask_to_tend(uow: SearchUnitOfWork, index: Index) -> None:
+    """Have a worker look after the index, once this commits."""
+    uow.enqueue(NewJob(QUEUE, TEND, unique_key=index.name, subject=index.name))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Segments that become one, without what was dead among them; `made` is None where all of it was."""
+
+    merge: Merge
+    made: Segment | None
+    dead: NDArray[np.int32]
+
+    @property
+    def source_ids(self) -> list[int]:
+        return [segment.segment_id for segment in self.merge.segments]
+
+
+class Tending:
+    """What the job does. `check` raises what ends it early, and is called between two commits."""
+
+    def __init__(self, units: SearchUnits, clock: Clock) -> None:
+        self._units = units
+        self._clock = clock
+
+    def tend(self, workspace_id: UUID, check: Check) -> None:
+        """Build the index anew if that is wanted, and merge until there is nothing to merge.
+
+        Raises ConcurrentUpdate where another worker is at it.
+        """
+        self._clean(workspace_id, check)
+        with self._units(workspace_id) as uow:
+            index = uow.repo.indexes.get(workspace_id)
+        if index is None:
+            return
+        if index.rebuilding:
+            self._rebuild(workspace_id, check)
+        self._merge_all(workspace_id, SegmentState.LIVE, check)
+        self._clean(workspace_id, check)
+
+    def _merge_all(self, workspace_id: UUID, state: SegmentState, check: Check) -> None:
+        while plan := self._plan(workspace_id, state):
+            self._fill(workspace_id, plan, check)
+            self._swap(workspace_id, plan, state)
+
+    def _plan(self, workspace_id: UUID, state: SegmentState) -> _Plan | None:
+        with self._units(workspace_id) as uow:
+            segments = uow.repo.segments
+            # What is being built may lack numbers that are dead in others: there they do not count.
+            listed = segments.list_in(workspace_id, state, count_dead=state is SegmentState.LIVE)
+            merge = next_merge(listed)
+            if merge is None:
+                return None
+            first, last = merge.segments[0].first_no, merge.segments[-1].last_no
+            dead = segments.dead(workspace_id, first, last)
+            doc_nos = segments.doc_nos_of(workspace_id, merge.segments)
+            doc_nos[dead - first] = -1
+            count = int(np.count_nonzero(doc_nos >= 0))
+            if not count:
+                return _Plan(merge, None, dead)
+            made = Segment(self._take_id(uow, workspace_id), merge.level, first, last, count)
+            segments.add(workspace_id, made, doc_nos, SegmentState.BUILDING)
+            uow.commit()
+        return _Plan(merge, made, dead)
+
+    def _fill(self, workspace_id: UUID, plan: _Plan, check: Check) -> None:
+        if plan.made is None:
+            return
+        largest = max(plan.merge.segments, key=lambda segment: segment.chunk_count)
+        with self._units(workspace_id) as uow:
+            bounds = uow.repo.postings.bounds(workspace_id, largest.segment_id, _TERMS)
+        after = ""
+        for upto in [*bounds, None]:
+            check()
+            with self._units(workspace_id) as uow:
+                if not uow.repo.segments.hold(workspace_id, plan.made.segment_id):
+                    raise ConcurrentUpdate
+                parts = uow.repo.postings.between(workspace_id, plan.source_ids, after, upto)
+                uow.repo.postings.add(workspace_id, plan.made.segment_id, postings.merge(parts, plan.dead))
+                uow.commit()
+            after = upto or after
+
+    def _swap(self, workspace_id: UUID, plan: _Plan, state: SegmentState) -> None:
+        """Segments that nobody reads yet are merged where they stand; what they lack is in others still."""
+        with self._units(workspace_id) as uow:
+            index, segments = uow.repo.indexes.lock(workspace_id, self._clock.now()), uow.repo.segments
+            _all_turn(uow, workspace_id, plan.source_ids, state, SegmentState.RETIRED)
+            if state is SegmentState.LIVE:
+                if plan.made is not None:
+                    _all_turn(uow, workspace_id, [plan.made.segment_id], SegmentState.BUILDING, SegmentState.LIVE)
+                segments.unbury(workspace_id, plan.dead)
+                uow.repo.indexes.save(replace(index, revision=index.revision + 1))
+            uow.commit()
+
+    def _rebuild(self, workspace_id: UUID, check: Check) -> None:
+        with self._units(workspace_id) as uow:
+            # Whoever publishes from now on does it as what is built anew is built: their segments stay.
+            end = uow.repo.indexes.lock(workspace_id, self._clock.now()).next_chunk_no
+        after = -1
+        while (last := self._rebuild_some(workspace_id, after, end)) is not None:
+            after = last
+            check()
+            self._merge_all(workspace_id, SegmentState.BUILDING, check)
+        with self._units(workspace_id) as uow:
+            index, segments = uow.repo.indexes.lock(workspace_id, self._clock.now()), uow.repo.segments
+            live = segments.list_in(workspace_id, SegmentState.LIVE, count_dead=False)
+            old = [segment.segment_id for segment in live if segment.first_no < end]
+            built = segments.list_in(workspace_id, SegmentState.BUILDING, count_dead=False)
+            _all_turn(uow, workspace_id, old, SegmentState.LIVE, SegmentState.RETIRED)
+            _all_turn(
+                uow,
+                workspace_id,
+                [segment.segment_id for segment in built],
+                SegmentState.BUILDING,
+                SegmentState.LIVE,
+            )
+            dead = segments.dead(workspace_id, 0, end - 1)
+            segments.unbury(workspace_id, dead[segments.doc_nos(workspace_id, 0, end)[dead] < 0])
+            uow.repo.indexes.want_rebuild(workspace_id, rebuilding=False)
+            terms = uow.repo.chunks.terms(workspace_id)
+            uow.repo.indexes.save(replace(index, revision=index.revision + 1, term_count=terms))
+            uow.commit()
+
+    def _rebuild_some(self, workspace_id: UUID, after: int, end: int) -> int | None:
+        """Index the next passages anew: the number of the last one, None where there is none any more."""
+        with self._units(workspace_id) as uow:
+            found = uow.repo.chunks.after(workspace_id, after, end, _CHUNKS)
+            if not found:
+                return None
+            first, last = found[0].chunk_no, found[-1].chunk_no
+            doc_nos = np.full(last + 1 - first, -1, np.int32)
+            doc_nos[[passage.chunk_no - first for passage in found]] = [passage.doc_no for passage in found]
+            terms = {passage.chunk_no: passage.readable.terms() for passage in found}
+            lengths = {chunk_no: postings.chunk_length(counted) for chunk_no, counted in terms.items()}
+            built = postings.build(first, [terms.get(chunk_no, {}) for chunk_no in range(first, last + 1)])
+            uow.repo.chunks.measure(workspace_id, lengths)
+            segment_id = self._take_id(uow, workspace_id)
+            segment = Segment(segment_id, level_of(len(found)), first, last, len(found))
+            uow.repo.segments.add(workspace_id, segment, doc_nos, SegmentState.BUILDING)
+            uow.repo.postings.add(workspace_id, segment_id, built)
+            uow.commit()
+        return last
+
+    def _take_id(self, uow: SearchUnitOfWork, workspace_id: UUID) -> int:
+        index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+        uow.repo.indexes.save(replace(index, next_segment_id=index.next_segment_id + 1))
+        return index.next_segment_id
+
+    def _clean(self, workspace_id: UUID, check: Check) -> None:
+        """Delete the segments that are read no more, or were never finished."""
+        with self._units(workspace_id) as uow:
+            unread = uow.repo.segments.unread(workspace_id)
+            # Whoever is filling one stops here: nothing is added to what is being deleted.
+            uow.repo.segments.turn(workspace_id, unread, SegmentState.BUILDING, SegmentState.RETIRED)
+            uow.commit()
+        for segment_id in unread:
+            check()
+            with self._units(workspace_id) as uow:
+                uow.repo.postings.remove(workspace_id, segment_id)
+                uow.repo.segments.remove(workspace_id, segment_id)
+                uow.commit()
+
+
+def _all_turn(
+    uow: SearchUnitOfWork, workspace_id: UUID, segment_ids: list[int], before: SegmentState, after: SegmentState
+) -> None:
+    if uow.repo.segments.turn(workspace_id, segment_ids, before, after) != len(segment_ids):
+        raise ConcurrentUpdate

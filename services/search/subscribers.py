@@ -1,0 +1,65 @@
+"""What search does about events of others, and its jobs."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from plinth.documents.v1 import events_pb2 as documents_pb2
+from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
+from services.kernel.events import Event
+from services.kernel.jobs import Attempt, JobHandler, PermanentError
+from services.kernel.names import WORKSPACE
+from services.kernel.outbox import event_type
+from services.kernel.subscriptions import Subscription
+from services.search.convert.index import deleted_document, index_in, updated_document
+from services.search.errors import EmbedderNotConfigured, EmbedderRefused
+from services.search.repository import SearchRepositories
+from services.search.service import SearchServices
+from services.search.service.merging import TEND
+from services.search.service.succession import BUILD, DROP
+from services.search.service.units import QUEUE, SearchUnitOfWork
+
+_DOCUMENT_UPDATED = event_type(documents_pb2.DocumentUpdated.DESCRIPTOR)
+_DOCUMENT_DELETED = event_type(documents_pb2.DocumentDeleted.DESCRIPTOR)
+# A provider takes its time for millions of passages.
+_BUILD_TIMEOUT = timedelta(hours=12)
+_WORKSPACE_PURGED = event_type(tenancy_pb2.WorkspacePurged.DESCRIPTOR)
+
+
+def subscriptions(services: SearchServices) -> list[Subscription[SearchRepositories]]:
+    """What is done about which events. One subscriber, so that a purge comes after all that came before it."""
+
+    def follow(uow: SearchUnitOfWork, event: Event) -> None:
+        if event.type == _WORKSPACE_PURGED:
+            (workspace_id,) = WORKSPACE.ids(tenancy_pb2.WorkspacePurged.FromString(event.data).workspace)
+            services.housekeeping.forget_workspace(uow, workspace_id)
+        elif event.type == _DOCUMENT_UPDATED:
+            services.publishing.hear(uow, *updated_document(event))
+        else:
+            services.publishing.hear(uow, *deleted_document(event))
+
+    types = frozenset({_DOCUMENT_UPDATED, _DOCUMENT_DELETED, _WORKSPACE_PURGED})
+    return [Subscription("search.documents", types, follow, services.units)]
+
+
+def job_handlers(services: SearchServices) -> list[JobHandler]:
+    """Who does the jobs of search."""
+
+    def tend(attempt: Attempt) -> None:
+        services.tending.tend(index_in(attempt.subject), attempt.check)
+
+    def build(attempt: Attempt) -> None:
+        workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
+        try:
+            services.building.build(workspace_id, model_id, attempt.check, attempt.wait)
+        except (EmbedderRefused, EmbedderNotConfigured) as error:
+            raise PermanentError(" ".join([str(error), *error.metadata.values()])) from error
+
+    def drop(attempt: Attempt) -> None:
+        workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
+        services.building.drop(workspace_id, model_id, attempt.check, attempt.wait)
+
+    return [
+        JobHandler(TEND, QUEUE, tend),
+        JobHandler(BUILD, QUEUE, build, timeout=_BUILD_TIMEOUT),
+        JobHandler(DROP, QUEUE, drop),
+    ]

@@ -1,0 +1,55 @@
+"""Keys, the tests' bucket, and a child that writes blobs until it is killed."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import services
+from services.documents.blobs.port import BlobStore, blob_key
+from services.documents.blobs.s3 import Bucket
+from services.kernel.secrets import Keyring, MasterKey
+
+KEYRING = Keyring([MasterKey("2026", b"n" * 32)])
+# What it looks like where a secret is shown that must not be.
+SECRET = "not-to-be-shown"
+
+
+def new_key() -> str:
+    """The key of a blob that nobody has written yet."""
+    return blob_key(uuid4(), uuid4())
+
+
+def text_of(store: BlobStore, key: str) -> bytes:
+    """All of the blob."""
+    return b"".join(store.read(key))
+
+
+def bucket_at(address: str, prefix: str = "", name: str = "blobs") -> Bucket:
+    """The tests' bucket, at this address."""
+    return Bucket(name, prefix, f"http://{address}", "us-east-1", access_key="tests", secret_key=SECRET)
+
+
+@contextmanager
+def writing_child(program: str, root: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that runs the program with a store at the root as `store`; killed with SIGKILL in the end."""
+    opening = (
+        "import sys, uuid, hashlib, itertools\n"
+        "from pathlib import Path\n"
+        "from services.documents.blobs.local import LocalBlobs\n"
+        "store = LocalBlobs(Path(sys.argv[1]))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", opening + program, str(root), *arguments],
+        cwd=Path(services.__path__[0]).parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()

@@ -1,0 +1,114 @@
+"""A mesh with a worker on a database of its own: whoever works elsewhere leaves its jobs alone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import grpc
+import psycopg
+import pytest
+from psycopg import sql
+
+from services.documents.blobs.build import store_of
+from services.kernel import migrations
+from services.kernel.config import Settings
+from services.kernel.db import Scope
+from services.runtime import Runtime, open_runtime
+from services.serve import Server
+from services.wiring import ALL_DOMAINS, Mesh
+from services.worker import working
+from tests.documents.ingestion.works import Works
+from tests.documents.shelf import Shelf
+from tests.kernel.conftest import MIGRATING
+from tests.support.people import People
+from tests.support.settings import settings_for_tests
+from tests.tenancy.team import Team
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def database_name(owner_url: str) -> Iterator[str]:
+    """The name of a migrated database that only this process uses."""
+    name = f"ingestion_{os.getpid()}_{uuid4().hex[:8]}"
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
+        migrations.migrate(_with_database(owner_url, name))
+        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
+        yield name
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def owner_database(owner_url: str, database_name: str) -> Iterator["psycopg.Connection[Any]"]:
+    """The database as its owner sees it, past every policy."""
+    with psycopg.connect(_with_database(owner_url, database_name), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def settings(app_url: str, database_name: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A failed ingestion is tried again at once."""
+    return settings_for_tests(
+        _with_database(app_url, database_name),
+        blob_url=tmp_path_factory.mktemp("blobs").as_uri(),
+        ingest_retry_seconds=0.05,
+        worker_threads=12,
+        drain_seconds=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """The parts of the process."""
+    with open_runtime(settings, "test") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def mesh(runtime: Runtime) -> Iterator[Mesh]:
+    """All domains, wired as in the server process, and in the worker."""
+    with Mesh(runtime, ALL_DOMAINS) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
+    """Makes people on a server of that mesh."""
+
+    def read_mail(email: str) -> list[str]:
+        with runtime.database.transaction(Scope("plinth_kernel")) as session:
+            stored = runtime.mailbox.latest(session, 50, email)
+        return [runtime.mailbox.text(mail) for mail in stored]
+
+    with ExitStack() as stack:
+        server = Server(runtime, mesh, "127.0.0.1:0")
+        server.start()
+        stack.callback(server.stop)
+        yield People(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}")), read_mail)
+
+
+@pytest.fixture
+def works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+    """A new workspace, where nobody works yet."""
+    return new_works(people, owner_database, runtime, mesh)
+
+
+@pytest.fixture(scope="module")
+def worker(runtime: Runtime, mesh: Mesh) -> Iterator[None]:
+    """All that a worker does, meanwhile."""
+    with working(runtime, mesh, ["ingest"]):
+        yield
+
+
+def new_works(people: People, database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+    """The same again."""
+    owner = people.new("owner")
+    team = Team(people, owner, people.workspace_of(owner).name, database)
+    return Works(Shelf(team, store_of(runtime.settings, runtime.keyring)), mesh)

@@ -1,0 +1,190 @@
+"""The whole way, as a worker goes it: from an uploaded file to what can be found."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.registry import CollectorRegistry
+
+from services.kernel.event_log import PostgresEventLog
+from services.runtime import Runtime
+from services.wiring import Mesh
+from tests.documents.ingestion.works import Reason, State, Works, killed_parsers, long_text, stopped_parser
+from tests.documents.shelf import text
+from tests.support.waiting import until, until_gone
+
+pytestmark = [pytest.mark.xdist_group("ingestion"), pytest.mark.usefixtures("worker")]
+
+ROOT = Path(__file__).parents[3]
+FILES = Path(os.environ.get("PLINTH_CASES", ROOT.parent / "shared" / "data")) / "documents"
+STAGES = ["RECEIVED", "SCANNED", "PARSED", "CHUNKED", "EMBEDDED", "INDEXED"]
+
+
+class TestFiles:
+    @pytest.mark.skipif(not FILES.is_dir(), reason=f"the files are not in {FILES}: set PLINTH_CASES")
+    def test_every_file_can_be_found_in_the_end_or_says_why_not(self, works: Works) -> None:
+        documents = {
+            path.name: works.shelf.create(path.read_bytes(), name=path.name)
+            for path in sorted(FILES.iterdir())
+            if path.is_file()
+        }
+        ended = {name: works.ended(document) for name, document in documents.items()}
+        random = ended.pop("random.bin")
+        assert (random.state, random.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_UNSUPPORTED)
+        assert "cannot be read" in random.message
+        states = {name: State.Name(one.state).removeprefix("INGESTION_STATE_") for name, one in ended.items()}
+        assert set(states.values()) == {"INDEXED"}, states
+        for document in documents.values():
+            now = works.shelf.get(document)
+            assert now.indexed_version == (0 if document.display_name == "random.bin" else 1)
+        assert works.shelf.get(documents["REPAIR-2022-INV-001_multipage.pdf"]).page_count > 1
+        assert works.shelf.get(documents["test.docx"]).language == "en"
+        assert works.index().document_count == len(ended)
+        assert works.staged() == 0
+        # Of what was parsed nothing is kept but of what may be tried again.
+        assert works.shelf.states()["live"] == len(documents)
+
+    def test_goes_through_every_stage_and_tells_of_each(self, works: Works, runtime: Runtime) -> None:
+        document = works.shelf.create(b"# Moon\n\nThe eagle has landed.", name="moon.md")
+        found = works.ended(document)
+        assert found.state == State.INGESTION_STATE_INDEXED
+        assert found.stage == State.INGESTION_STATE_INDEXED
+        assert [(one.number, one.reason, one.stage) for one in found.attempts] == [
+            (1, Reason.INGESTION_REASON_UNSPECIFIED, State.INGESTION_STATE_INDEXED)
+        ]
+        assert found.attempts[0].start_time.ToDatetime() <= found.end_time.ToDatetime()
+        log = PostgresEventLog(runtime.database, runtime.database.connect)
+
+        def told() -> list[Any]:
+            events = log.read(0, 1_000, workspace_id=works.shelf.workspace_id)
+            return [event.message() for event in events if event.type.startswith("plinth.documents.")]
+
+        until(lambda: len(told()) == 7, "every event in the log")
+        log.close()
+        moves = [message.ingestion for message in told() if message.DESCRIPTOR.name == "IngestionAdvanced"]
+        assert [State.Name(move.state).removeprefix("INGESTION_STATE_") for move in moves] == STAGES[1:]
+        [indexed] = [message for message in told() if message.DESCRIPTOR.name == "DocumentIndexed"]
+        assert (indexed.document, indexed.version, indexed.chunk_count) == (document.name, 1, 1)
+        assert works.index().passage_count == 1
+
+    def test_a_file_without_text_is_done_and_says_so(self, works: Works) -> None:
+        found = works.ended(works.shelf.create(b" \n\n ", name="empty.txt"))
+        assert found.state == State.INGESTION_STATE_COMPLETED_WITH_WARNINGS
+        assert list(found.warnings) == ["The document holds no text."]
+        assert works.index().document_count == 1
+        assert works.index().passage_count == 0
+
+    def test_bytes_that_were_damaged_in_the_store_are_not_read(self, works: Works) -> None:
+        document = works.shelf.create(text())
+        works.ended(document)
+        [blob_id] = [blob_id for blob_id, state in works.shelf.blobs().items() if state == "live"]
+        works.shelf.store.write(f"{works.shelf.workspace_id}/{blob_id}", [b"other bytes"])
+        ingestion = works.reprocess(document)
+        found = works.ended(document)
+        assert found.name == ingestion.name
+        assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_CORRUPT)
+        assert works.shelf.get(document).indexed_version == 1
+
+    def test_a_new_version_takes_the_place_of_the_one_that_is_found(self, works: Works) -> None:
+        works.ended(works.shelf.create(b"Old words about cats.", name="pets.txt"))
+        document = works.shelf.create(b"New words about dogs.", name="pets.txt")
+        assert works.ended(document).version == 2
+        assert works.shelf.get(document).indexed_version == 2
+        assert (works.index().document_count, works.index().passage_count) == (1, 1)
+
+    def test_what_a_worker_did_is_counted_by_stage(self, works: Works, mesh: Mesh) -> None:
+        works.ended(works.shelf.create(text()))
+        registry = CollectorRegistry()
+        [report] = [one for one in mesh.collectors if type(one).__name__ == "StageReport"]
+        registry.register(report)
+        lines = generate_latest(registry).decode()
+        assert 'plinth_ingestion_stages_total{outcome="passed",stage="embedded"}' in lines
+        assert 'plinth_ingestion_seconds_total{stage="parsed"}' in lines
+
+
+class TestFailures:
+    def test_a_parser_that_dies_once_is_tried_again(self, works: Works) -> None:
+        with killed_parsers(only=1) as killed:
+            document = works.shelf.create(long_text())
+            found = works.ended(document)
+        assert len(killed) == 1
+        assert found.state == State.INGESTION_STATE_INDEXED
+        first, second = found.attempts
+        assert (first.reason, first.stage) == (
+            Reason.INGESTION_REASON_PARSER_CRASHED,
+            State.INGESTION_STATE_SCANNED,
+        )
+        assert second.reason == Reason.INGESTION_REASON_UNSPECIFIED
+
+    def test_a_file_that_kills_every_parser_is_given_up_and_holds_nobody_up(self, works: Works) -> None:
+        with killed_parsers() as killed:
+            poison = works.shelf.create(long_text(), name="poison.txt")
+            found = works.ended(poison)
+        assert len(killed) == 5
+        assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_PARSER_CRASHED)
+        assert [one.number for one in found.attempts] == [1, 2, 3, 4, 5]
+        assert works.ended(works.shelf.create(text())).state == State.INGESTION_STATE_INDEXED
+        # And when somebody tries again, it goes on where it had come to.
+        again = works.retry(found.name)
+        assert (again.state, again.stage) == (State.INGESTION_STATE_SCANNED, State.INGESTION_STATE_SCANNED)
+        good = works.ended(poison)
+        assert good.state == State.INGESTION_STATE_INDEXED
+        assert [one.number for one in good.attempts] == [1, 2, 3, 4, 5, 6]
+
+    def test_dead_ones_are_begun_again_by_reason_and_time(self, works: Works) -> None:
+        dead = works.ended(works.shelf.create(bytes(range(256)) * 8, name="odd.bin"))
+        assert dead.reason == Reason.INGESTION_REASON_UNSUPPORTED
+        assert works.retry_dead(Reason.INGESTION_REASON_CORRUPT) == (0, False)
+        assert works.retry_dead(since=dead.end_time.ToDatetime().timestamp() + 60) == (0, False)
+        assert works.retry_dead(Reason.INGESTION_REASON_UNSUPPORTED) == (1, False)
+        until(lambda: len(works.get(dead.name).attempts) == 2, "another attempt")
+        assert works.get(dead.name).state == State.INGESTION_STATE_DEAD
+
+
+class TestCancel:
+    def test_ends_what_is_parsed_at_that_moment(self, works: Works) -> None:
+        document = works.shelf.create(long_text())
+        with stopped_parser() as pid:
+            cancelled = works.cancel(document.ingestion)
+            assert cancelled.state == State.INGESTION_STATE_CANCELLED
+            until_gone([pid])
+        until(lambda: not works.shelf.jobs(), "the end of the job")
+        assert works.get(document.ingestion).state == State.INGESTION_STATE_CANCELLED
+        assert works.shelf.get(document).indexed_version == 0
+        works.retry(document.ingestion)
+        assert works.ended(document).state == State.INGESTION_STATE_INDEXED
+
+    def test_a_retry_at_once_is_not_lost_to_the_attempt_that_still_ends(self, works: Works) -> None:
+        document = works.shelf.create(long_text())
+        with stopped_parser() as pid:
+            works.cancel(document.ingestion)
+            works.retry(document.ingestion)
+            until_gone([pid])
+        assert works.ended(document).state == State.INGESTION_STATE_INDEXED
+
+    def test_a_newer_version_ends_the_ingestion_of_the_older(self, works: Works) -> None:
+        old = works.shelf.create(long_text(), name="same.txt")
+        with stopped_parser() as pid:
+            new = works.shelf.create(text(), name="same.txt")
+            until_gone([pid])
+        assert works.get(old.ingestion).state == State.INGESTION_STATE_CANCELLED
+        assert works.ended(new).version == 2
+
+    def test_a_document_that_is_deleted_ends_it_and_leaves_nothing(self, works: Works) -> None:
+        document = works.shelf.create(long_text())
+        with stopped_parser() as pid:
+            works.shelf.delete(document)
+            until_gone([pid])
+        until(lambda: not works.shelf.jobs(), "the end of the job")
+        assert works.listed() == []
+        assert works.staged() == 0
+        assert works.index().document_count == 0
+        assert "live" not in works.shelf.states()
+
+    def test_a_document_that_was_found_is_found_no_more(self, works: Works) -> None:
+        document = works.shelf.create(text())
+        works.ended(document)
+        works.shelf.delete(document)
+        until(lambda: works.index().passage_count == 0, "search to hear of it")

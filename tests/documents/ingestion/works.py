@@ -1,0 +1,160 @@
+"""What people see of ingestions in one workspace, and the parsers that work for them."""
+
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from plinth.documents.v1 import document_pb2, document_service_pb2, ingestion_pb2
+from plinth.documents.v1 import ingestion_service_pb2 as pb
+from plinth.search.v1 import index_pb2, index_service_pb2
+from services.wiring import Mesh
+from tests.documents.shelf import Shelf
+from tests.support.people import Person
+from tests.support.waiting import NEVER, descendants, until
+
+State = ingestion_pb2.IngestionState
+Reason = ingestion_pb2.IngestionReason
+_ENDED = (
+    State.INGESTION_STATE_INDEXED,
+    State.INGESTION_STATE_COMPLETED_WITH_WARNINGS,
+    State.INGESTION_STATE_DEAD,
+    State.INGESTION_STATE_CANCELLED,
+)
+
+
+def long_text() -> bytes:
+    """What a parser is at for long enough to be met."""
+    paragraph = " ".join(secrets.token_hex(3) for _ in range(50))
+    return "\n\n".join(f"{number} {paragraph}" for number in range(2_000)).encode()
+
+
+@dataclass
+class Works:
+    """What people do in one workspace, each in a line. Without anybody named, it is the owner."""
+
+    shelf: Shelf
+    mesh: Mesh
+
+    def get(self, ingestion: str, person: Person | None = None) -> ingestion_pb2.Ingestion:
+        """The ingestion as it is now."""
+        stubs = (person or self.shelf.owner).stubs.ingestions
+        return stubs.GetIngestion(pb.GetIngestionRequest(name=ingestion)).ingestion
+
+    def listed(self, filter: str = "", person: Person | None = None) -> list[ingestion_pb2.Ingestion]:
+        """All pages, two ingestions a page."""
+        found: list[ingestion_pb2.Ingestion] = []
+        token = ""
+        while True:
+            request = pb.ListIngestionsRequest(
+                parent=self.shelf.workspace, page_size=2, page_token=token, filter=filter
+            )
+            answer = (person or self.shelf.owner).stubs.ingestions.ListIngestions(request)
+            found += answer.ingestions
+            token = answer.next_page_token
+            if not token:
+                return found
+
+    def retry(self, ingestion: str, person: Person | None = None) -> ingestion_pb2.Ingestion:
+        """Begin it again."""
+        stubs = (person or self.shelf.owner).stubs.ingestions
+        return stubs.RetryIngestion(pb.RetryIngestionRequest(name=ingestion)).ingestion
+
+    def retry_dead(self, *reasons: Reason.ValueType, since: float | None = None) -> tuple[int, bool]:
+        """Begin all dead ones again that died for these reasons, since then (seconds of POSIX time)."""
+        request = pb.RetryDeadIngestionsRequest(parent=self.shelf.workspace, reasons=reasons)
+        if since is not None:
+            request.since.FromMicroseconds(int(since * 1e6))
+        answer = self.shelf.owner.stubs.ingestions.RetryDeadIngestions(request)
+        return answer.count, answer.more
+
+    def reprocess(self, document: document_pb2.Document) -> ingestion_pb2.Ingestion:
+        """Process a document again from the start."""
+        request = document_service_pb2.ReprocessDocumentRequest(name=document.name)
+        return self.shelf.owner.stubs.documents.ReprocessDocument(request).ingestion
+
+    def cancel(self, ingestion: str, person: Person | None = None) -> ingestion_pb2.Ingestion:
+        """Cancel it."""
+        stubs = (person or self.shelf.owner).stubs.ingestions
+        return stubs.CancelIngestion(pb.CancelIngestionRequest(name=ingestion)).ingestion
+
+    def ended(self, document: document_pb2.Document) -> ingestion_pb2.Ingestion:
+        """The document's newest ingestion, as soon as it has ended."""
+        name = self.shelf.get(document).ingestion
+        until(lambda: self.get(name).state in _ENDED, f"the end of {document.display_name}")
+        return self.get(name)
+
+    def attempts(self, document: document_pb2.Document) -> int:
+        """How many its newest ingestion has had, with the one under way."""
+        find = "select jsonb_array_length(attempts) from documents.ingestions where ingestion_id = %s"
+        [(count,)] = self.shelf.team.database.execute(find, [document.ingestion.rpartition("/")[2]])
+        return int(count)
+
+    def index(self) -> index_pb2.Index:
+        """What search has of the workspace."""
+        request = index_service_pb2.GetIndexRequest(name=f"{self.shelf.workspace}/index")
+        return self.shelf.owner.stubs.index.GetIndex(request).index
+
+    def staged(self) -> int:
+        """How many passages search keeps that are not published."""
+        [(count,)] = self.shelf.team.database.execute(
+            "select count(*) from search.staged_chunks where workspace_id = %s", [self.shelf.workspace_id]
+        )
+        return int(count)
+
+
+def parsers() -> list[int]:
+    """The processes that parse a document at this moment: children of what waits for documents."""
+    return [
+        child for pid in descendants(os.getpid()) if b"parsing.nursery" in _command(pid) for child in descendants(pid)
+    ]
+
+
+@contextmanager
+def stopped_parser() -> Iterator[int]:
+    """The next process that parses a document, which will never be done by itself."""
+    until(parsers, "a parser at work")
+    [pid, *_] = parsers()
+    os.kill(pid, signal.SIGSTOP)
+    yield pid
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def resume(pid: int) -> None:
+    """Let a stopped process go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def killed_parsers(*, only: int = 1_000_000) -> Iterator[list[int]]:
+    """Whoever parses meanwhile is killed at once, `only` so many; those who were."""
+    ended = threading.Event()
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not ended.is_set() and len(killed) < only:
+            for pid in parsers():
+                if pid not in killed:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+            NEVER.wait(0.005)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _command(pid: int) -> bytes:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

@@ -1,0 +1,27 @@
+"""A provider, and an embedder that asks it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.search.embedders.openai import OpenAiEmbedder
+from tests.search.embedders.held_time import HeldTime
+from tests.search.embedders.provider import Provider, running
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with running() as provider:
+        yield provider
+
+
+@pytest.fixture
+def held() -> HeldTime:
+    return HeldTime()
+
+
+@pytest.fixture
+def embedder(provider: Provider, held: HeldTime) -> Iterator[OpenAiEmbedder]:
+    embedder = OpenAiEmbedder(provider.endpoint(), clock=held)
+    yield embedder
+    embedder.close()

@@ -1,0 +1,38 @@
+from services.search.model.spelling import nearest
+
+VOCABULARY = [
+    ("contract", 40),
+    ("contrast", 3),
+    ("contact", 90),
+    ("invoice", 12),
+    ("invoices", 7),
+    ("cat", 5),
+    ("car", 9),
+]
+
+
+class TestNearest:
+    def test_the_fewest_slips_win_then_what_is_there_more_often(self) -> None:
+        assert nearest("invoicce", VOCABULARY) == ["invoice", "invoices"]
+        assert nearest("contracr", VOCABULARY) == ["contract", "contact", "contrast"]
+
+    def test_swapped_letters_are_one_slip(self) -> None:
+        assert nearest("invocie", VOCABULARY) == ["invoice"]
+
+    def test_the_first_letter_is_seldom_wrong(self) -> None:
+        assert nearest("bat", [("cat", 50), ("bar", 2)]) == ["bar", "cat"]
+
+    def test_short_words_forgive_one_slip_and_shorter_ones_none(self) -> None:
+        assert nearest("cta", VOCABULARY) == ["cat"]
+        assert nearest("tca", VOCABULARY) == []
+        assert nearest("ca", VOCABULARY) == []
+
+    def test_a_number_is_meant_as_it_is(self) -> None:
+        assert nearest("1234", [("1235", 9)]) == []
+        assert nearest("ab123", [("ab124", 9)]) == []
+
+    def test_the_word_itself_is_no_correction(self) -> None:
+        assert nearest("invoice", VOCABULARY) == ["invoices"]
+
+    def test_nothing_is_near_in_an_empty_vocabulary(self) -> None:
+        assert nearest("contract", []) == []

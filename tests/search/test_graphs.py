@@ -1,0 +1,269 @@
+"""HNSW graphs: when there is one, that it answers under row-level security, and how much of the truth it finds."""
+
+import ast
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from services.kernel.caller import Caller
+from services.kernel.ids import new_id
+from services.runtime import Runtime
+from services.search.model import analysis, bm25, lsa, postings
+from services.search.model.index import EmbedderKind
+from services.search.model.vectors import Model, ModelState
+from services.search.repository import nearest
+from services.search.repository.graphs import Graphs
+from services.search.service import SearchServices, build_search, meaning
+from services.search.service.reading import Snapshot
+from services.search.service.units import SearchUnitOfWork
+from tests.search.embedders.provider import DIMENSIONS, Provider, running
+from tests.search.library import NOON
+from tests.search.shelf import Shelf
+from tests.support.acting import acting
+
+# While one makes a graph, another one's ANALYZE would wait for it, and it for that.
+pytestmark = pytest.mark.xdist_group("graphs")
+
+COUNT = 2_000
+# Each document has as many passages.
+OF_DOCUMENT = 5
+LIMIT = 10
+
+
+def passages(count: int) -> list[Counter[str]]:
+    """Terms of real text: what Python's library says of itself, 40 words at a time."""
+    found: list[Counter[str]] = []
+    for path in sorted(Path(ast.__file__).parent.rglob("*.py")):
+        if "site-packages" in path.parts or "test" in path.parts:
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                words = text.split()
+                found += [analysis.terms(" ".join(words[at : at + 40]), "en") for at in range(0, len(words) - 15, 40)]
+        if len(found) >= count:
+            return found[:count]
+    raise AssertionError("Python's library says too little")
+
+
+@dataclass(frozen=True)
+class Library:
+    """Vectors of one model, in the database and here."""
+
+    services: SearchServices
+    graphs: Graphs
+    model: Model
+    snapshot: Snapshot
+    vectors: NDArray[np.float32]
+    queries: NDArray[np.float32]
+
+    @contextmanager
+    def reading(self) -> Iterator[SearchUnitOfWork]:
+        with acting(Caller(workspace_id=self.model.workspace_id)), self.services.units() as uow:
+            yield uow
+
+    def near(self, query: NDArray[np.float32], allowed: NDArray[np.bool_] | None) -> list[int]:
+        with self.reading() as uow:
+            found = self.services.meaning.nearest(uow, self.snapshot, self.model, query, allowed, LIMIT)
+        return [int(number) for number in found.chunk_nos]
+
+    def recall(self, allowed: NDArray[np.bool_] | None) -> float:
+        """Which share of the ten nearest is found; what is as near as the tenth, but for rounding, is as good."""
+        shares = []
+        for query in self.queries:
+            cosines = self.vectors @ query
+            if allowed is not None:
+                cosines[~allowed[self.snapshot.doc_nos]] = -1
+            tenth = np.sort(cosines)[-LIMIT]
+            shares.append(np.mean(cosines[self.near(query, allowed)] >= tenth - 2e-4))
+        return float(np.mean(shares))
+
+
+@pytest.fixture(scope="module")
+def library(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Library:
+    """Vectors of real text, with a graph."""
+    texts = passages(COUNT)
+    occurrences = lsa.Occurrences(np.arange(COUNT, dtype=np.int32))
+    for term, found in postings.build(0, texts).items():
+        occurrences.add(term, found.chunk_nos, found.tfs)
+    projection = lsa.fit(occurrences)
+    folded = projection.fold_all(occurrences).astype(np.float16).astype(np.float32)
+    draw = random.Random(20)
+    long = draw.sample([text for text in texts if len(text) > 9], 60)
+    asked = [dict.fromkeys(draw.sample(sorted(text), 3), 1) for text in long]
+    doc_nos = np.arange(COUNT, dtype=np.int32) // OF_DOCUMENT
+    model = Model(
+        new_id(),
+        new_id(),
+        EmbedderKind.LSA,
+        "lsa",
+        projection.dimensions,
+        ModelState.LIVE,
+        COUNT,
+        COUNT,
+        COUNT,
+        True,
+        NOON,
+    )
+    services = build_search(runtime.resources, runtime.settings)
+    snapshot = Snapshot(
+        model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (1,), doc_nos, int(doc_nos[-1]) + 1
+    )
+    graphs = Graphs(lambda: runtime.database.connect("graphs"))
+    made = Library(
+        services, graphs, model, snapshot, folded, np.array([v for v in map(projection.fold, asked) if v.any()])
+    )
+    with made.reading() as uow:
+        uow.repo.models.add(model)
+        uow.commit()
+    with owner_database.cursor().copy("copy search.vectors from stdin") as copy:
+        for number, vector in enumerate(folded):
+            copy.write_row((model.workspace_id, model.model_id, int(doc_nos[number]), number, str(vector.tolist())))
+    owner_database.execute("analyze search.vectors")
+    graphs.make(model.workspace_id, model.model_id, model.dimensions, lambda _: None)
+    return made
+
+
+def every(share: float) -> NDArray[np.bool_]:
+    """A filter that keeps about this share of the documents."""
+    allowed = np.random.default_rng(3).random(COUNT // OF_DOCUMENT + 1) < share
+    allowed[-1] = False
+    return allowed
+
+
+def valid(database: "psycopg.Connection[Any]", model_id: UUID) -> bool | None:
+    query = "select indisvalid from pg_index where indexrelid = to_regclass(%s)"
+    row = database.execute(query, [f"search.graph_{model_id.hex}"]).fetchone()
+    return row[0] if row else None
+
+
+class TestNearest:
+    @pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
+    def test_finds_98_of_100_along_the_graph_whatever_a_filter_keeps(
+        self, library: Library, share: float | None
+    ) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            # So small an index is compared as a whole otherwise.
+            patch.setattr(meaning, "few", lambda left, total, limit: False)
+            assert library.recall(None if share is None else every(share)) >= 0.98
+
+    def test_finds_all_where_a_filter_keeps_few(self, library: Library) -> None:
+        assert library.recall(every(0.1)) == 1
+
+    def test_asks_the_graph(self, library: Library) -> None:
+        for masked in (False, True):
+            with library.reading() as uow:
+                uow.session.run(nearest.ALONG_GRAPHS)
+                query = nearest.graph_query(library.model.dimensions, masked=masked)
+                values = {
+                    "workspace": library.model.workspace_id,
+                    "model": library.model.model_id,
+                    "vector": library.queries[0].tolist(),
+                    "limit": LIMIT,
+                    "bits": b"\xff" * 100,
+                }
+                plan = uow.session._connection.execute(f"explain {query.sql}", query.defaults | values).fetchall()
+            assert f"Index Scan using graph_{library.model.model_id.hex}" in str(plan)
+
+    def test_leaves_out_what_was_published_since_and_what_is_filtered(self, library: Library) -> None:
+        query = library.queries[0]
+        everything = library.near(query, None)
+        early = replace(library, snapshot=replace(library.snapshot, corpus=bm25.Corpus(COUNT, COUNT, everything[0])))
+        assert everything[0] not in early.near(query, None)
+        allowed = np.ones(COUNT // OF_DOCUMENT + 1, np.bool_)
+        first = everything[0] // OF_DOCUMENT
+        allowed[first] = False
+        assert first not in {number // OF_DOCUMENT for number in library.near(query, allowed)}
+        assert library.near(query, np.zeros_like(allowed)) == []
+
+    def test_shows_one_workspace_nothing_of_another(self, library: Library) -> None:
+        with acting(Caller(workspace_id=new_id())), library.services.units() as uow:
+            assert uow.repo.nearest.along_graph(library.model, library.queries[0], LIMIT, None, 400) == []
+            assert uow.repo.nearest.exact(library.model, library.queries[0], LIMIT, None) == []
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with running() as provider:
+        yield provider
+
+
+class TestGraph:
+    """From five passages on, in a workspace with a provider."""
+
+    @pytest.fixture
+    def shelf(self, runtime: Runtime, provider: Provider, owner_database: "psycopg.Connection[Any]") -> Shelf:
+        given = {
+            "embedder_url": provider.url,
+            "embedder_model": "test-model",
+            "embedder_dimensions": DIMENSIONS,
+            "search_graph_from": 5,
+        }
+        settings = type(runtime.settings)(**runtime.settings.model_dump() | given)
+        shelf = Shelf(build_search(runtime.resources, settings), owner_database)
+        shelf.use(EmbedderKind.OPENAI)
+        shelf.work()
+        return shelf
+
+    def test_is_made_when_there_are_enough_passages_and_goes_with_its_model(
+        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
+    ) -> None:
+        ((model_id,),) = shelf.rows("models", "model_id")
+        shelf.put(["a fox", "one wolf", "the bear"])
+        shelf.work()
+        assert valid(owner_database, model_id) is None
+        document = shelf.put(["every hare", "many owls and more"])
+        shelf.work()
+        live = shelf.view().live
+        assert live is not None
+        assert live.approximate
+        assert valid(owner_database, model_id)
+        shelf.put(["seven newts in a pond"])
+        assert shelf.near("seven newts in a pond", 1) == ["seven newts in a pond"]
+        assert len(shelf.near("a fox", only=[document])) == 2
+        shelf.rebuild()
+        shelf.work()
+        assert valid(owner_database, model_id) is None
+        ((next_id,),) = shelf.rows("models", "model_id")
+        assert valid(owner_database, next_id)
+        shelf.use(EmbedderKind.NONE)
+        shelf.work()
+        assert valid(owner_database, next_id) is None
+
+    def test_that_a_killed_worker_left_half_done_is_made_again(
+        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
+    ) -> None:
+        ((model_id,),) = shelf.rows("models", "model_id")
+        graphs = Graphs(lambda: shelf.services.units._resources.database.connect("graphs"))
+        graphs.make(shelf.workspace_id, model_id, DIMENSIONS, lambda _: None)
+        owner_database.execute(
+            "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)",
+            [f"search.graph_{model_id.hex}"],
+        )
+        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        shelf.work()
+        assert valid(owner_database, model_id)
+
+    def test_goes_with_a_purged_workspace(self, shelf: Shelf, owner_database: "psycopg.Connection[Any]") -> None:
+        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        shelf.work()
+        ((model_id,),) = shelf.rows("models", "model_id")
+        with shelf.acting(), shelf.services.units() as uow:
+            shelf.services.housekeeping.forget_workspace(uow, shelf.workspace_id)
+            uow.commit()
+        assert shelf.rows("vectors", "chunk_no") == []
+        shelf.work()
+        assert valid(owner_database, model_id) is None

@@ -1,0 +1,96 @@
+"""The index as people see it: looked at, set up, and built anew."""
+
+from uuid import UUID
+
+import grpc
+import pytest
+
+from plinth.search.v1 import index_pb2
+from plinth.search.v1 import index_service_pb2 as pb
+from services.search.service.merging import TEND
+from tests.search.library import Library
+from tests.support.errors import refused
+from tests.support.people import People, Person
+
+CODE = grpc.StatusCode
+OPENAI, NONE = index_pb2.EMBEDDER_KIND_OPENAI, index_pb2.EMBEDDER_KIND_NONE
+
+
+@pytest.fixture
+def owner(people: People, library: Library) -> Person:
+    """Who owns the workspace that the library is in."""
+    person = people.new("owner")
+    library.workspace_id = UUID(people.workspace_of(person).name.removeprefix("workspaces/"))
+    return person
+
+
+def get(owner: Person, library: Library) -> index_pb2.Index:
+    return owner.stubs.index.GetIndex(pb.GetIndexRequest(name=f"{library.workspace}/index")).index
+
+
+def update(owner: Person, index: index_pb2.Index, *mask: str) -> index_pb2.Index:
+    request = pb.UpdateIndexRequest(index=index)
+    request.update_mask.paths.extend(mask)
+    return owner.stubs.index.UpdateIndex(request).index
+
+
+class TestGet:
+    def test_counts_what_can_be_found(self, owner: Person, library: Library) -> None:
+        assert get(owner, library).document_count == 0
+        library.publish(["ein Fuchs", "ein Wolf"], language="de")
+        library.publish(["red fox"])
+        library.publish(["grey fox"])
+        index = get(owner, library)
+        assert (index.document_count, index.passage_count, index.term_count) == (3, 4, 8)
+        assert list(index.languages) == ["en", "de"]
+        assert (index.embedder, index.log_queries) == (index_pb2.EMBEDDER_KIND_LSA, True)
+
+    def test_is_for_those_who_may_read_documents(self, owner: Person, people: People, library: Library) -> None:
+        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+            get(people.new("stranger"), library)
+
+
+class TestUpdate:
+    def test_sets_what_the_mask_names(self, owner: Person, library: Library) -> None:
+        before = get(owner, library)
+        after = update(owner, index_pb2.Index(name=before.name, etag=before.etag, embedder=NONE), "embedder")
+        assert (after.embedder, after.log_queries) == (NONE, True)
+        assert after == get(owner, library)
+        assert after.etag != before.etag
+        with refused(CODE.ABORTED, "ETAG_MISMATCH"):
+            update(owner, before, "log_queries")
+
+    def test_that_changes_nothing_makes_no_new_etag(self, owner: Person, library: Library) -> None:
+        before = get(owner, library)
+        assert update(owner, before, "*").etag == before.etag
+
+    def test_refuses_an_embedder_that_is_not_there(self, owner: Person, library: Library) -> None:
+        before = get(owner, library)
+        with refused(CODE.FAILED_PRECONDITION, "EMBEDDER_NOT_CONFIGURED"):
+            update(owner, index_pb2.Index(name=before.name, etag=before.etag, embedder=OPENAI))
+
+
+class TestRebuild:
+    def test_asks_a_worker_once(self, owner: Person, library: Library) -> None:
+        library.publish(["red fox"])
+        for _ in range(2):
+            owner.stubs.index.RebuildIndex(pb.RebuildIndexRequest(name=f"{library.workspace}/index"))
+        query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
+        assert library.database.execute(query, [library.workspace_id, TEND]).fetchone() == (1,)
+        library.tend()
+        assert list(library.find("fox")) == ["red fox"]
+        assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
+
+
+class TestDocuments:
+    def test_of_another_workspace_are_refused(self, library: Library) -> None:
+        request = pb.StageChunksRequest(
+            parent=library.workspace, document=f"workspaces/{UUID(int=1)}/documents/{UUID(int=2)}", version=1
+        )
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID"):
+            library.stubs.index.StageChunks(request)
+
+    def test_without_vectors_lack_none(self, library: Library) -> None:
+        library.stage(UUID(int=3), ["red fox"])
+        request = pb.EmbedChunksRequest(parent=library.workspace, document=library.name_of(UUID(int=3)), version=1)
+        assert library.stubs.index.EmbedChunks(request).remaining == 0

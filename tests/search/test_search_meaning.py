@@ -1,0 +1,90 @@
+"""Search by meaning, and by both: what it finds, and what it says of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.search.archive import HYBRID, LEXICAL, SEMANTIC, Archive
+from tests.search.shelf import TOPICS, about
+
+
+@pytest.fixture(scope="module")
+def archive(new_archive: Callable[[], Archive]) -> Archive:
+    """With passages enough for latent semantic vectors, a topic a document; that of law is for the member alone."""
+    archive = new_archive()
+    for topic in TOPICS:
+        archive.put(topic, about(topic, 80), only=[archive.team.member] if topic == "law" else [])
+    archive.learn()
+    return archive
+
+
+def topics_of(archive: Archive, texts: list[str]) -> set[str]:
+    return {topic for topic in TOPICS for text in texts if text in about(topic, 80)}
+
+
+class TestSemantic:
+    def test_finds_what_says_it_in_other_words(self, archive: Archive) -> None:
+        found = archive.search("vessel", mode=SEMANTIC, page_size=60)
+        texts = [archive.texts[hit.chunk] for hit in found.hits]
+        assert topics_of(archive, texts) == {"sea"}
+        assert any("vessel" not in text for text in texts)
+        assert (found.mode, found.lexical_matches) == (SEMANTIC, 0)
+        first = found.hits[0]
+        assert (first.parts.semantic_rank, first.parts.lexical_rank) == (1, 0)
+        assert first.score == first.parts.semantic_score <= 1.01
+        assert (first.parts.lexical_weight, first.parts.semantic_weight) == (0, 1)
+
+    def test_keeps_to_phrases_and_exclusions(self, archive: Archive) -> None:
+        without = archive.find("ship -harbour", mode=SEMANTIC, page_size=20)
+        assert without
+        assert not [text for text in without if "harbour" in text]
+        with_word = archive.find('ship "harbour"', mode=SEMANTIC, page_size=20)
+        assert all("harbour" in text for text in with_word)
+
+    def test_of_words_that_nobody_uses_finds_nothing(self, archive: Archive) -> None:
+        assert archive.find('"qqqqqqqq"', mode=SEMANTIC) == []
+
+
+class TestHybrid:
+    def test_fuses_both(self, archive: Archive) -> None:
+        answer = archive.search("vessel", page_size=60)
+        assert answer.mode == HYBRID
+        texts = [archive.texts[hit.chunk] for hit in answer.hits]
+        assert topics_of(archive, texts) == {"sea"}
+        by_meaning = [hit for hit in answer.hits if not hit.parts.lexical_rank]
+        assert by_meaning
+        assert len(by_meaning) < len(answer.hits)
+        scores = [hit.score for hit in answer.hits]
+        assert scores == sorted(scores, reverse=True)
+        assert {hit.parts.lexical_weight + hit.parts.semantic_weight for hit in answer.hits} == {1}
+
+    def test_pages_show_each_hit_once_in_the_order_of_one_page(self, archive: Archive) -> None:
+        whole = archive.pages("vessel captain tide", page_size=100)
+        assert [text for page in archive.pages("vessel captain tide", page_size=30) for text in page] == [
+            text for page in whole for text in page
+        ]
+        assert len({text for page in whole for text in page}) == sum(map(len, whole))
+
+    def test_explains_both_arms_of_a_hit(self, archive: Archive) -> None:
+        hit = archive.search("vessel captain").hits[0]
+        explained = archive.explain("vessel captain", archive.texts[hit.chunk])
+        assert explained.hit.score == hit.score
+        assert explained.hit.parts.semantic_score == pytest.approx(hit.parts.semantic_score, abs=1e-3)
+        assert sum(term.score for term in explained.terms) == pytest.approx(hit.parts.lexical_score)
+
+    def test_puts_first_what_is_meant_to_the_letter(self, archive: Archive) -> None:
+        hits = archive.search("n0x7").hits
+        assert {archive.texts[hit.chunk].split()[-1] for hit in hits[: len(TOPICS)]} == {"n0x7"}
+        assert hits[0].parts.lexical_weight > hits[0].parts.semantic_weight
+
+    def test_finds_nothing_near_that_the_caller_may_not_see(self, archive: Archive) -> None:
+        viewer = archive.team.viewer
+        for mode in (HYBRID, SEMANTIC, LEXICAL):
+            pages = archive.pages("tribunal judge oath", viewer, mode=mode, page_size=100)
+            assert "law" not in topics_of(archive, [text for page in pages for text in page])
+        assert topics_of(archive, archive.find("tribunal", archive.team.member)) == {"law"}
+
+    def test_filters_before_it_ranks(self, archive: Archive) -> None:
+        found = archive.find("vessel", filter='display_name = "food"', page_size=20)
+        assert topics_of(archive, found) <= {"food"}
+        assert topics_of(archive, archive.find("loaf", filter='display_name = "food"')) == {"food"}

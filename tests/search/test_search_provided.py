@@ -1,0 +1,83 @@
+"""Search where somebody else makes the vectors: by meaning while they answer, by words alone while they do not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.kernel.caller import Caller, Grant
+from services.kernel.ids import new_id
+from services.runtime import Runtime
+from services.search.embedders import openai
+from services.search.errors import EmbedderRefused, EmbedderUnavailable
+from services.search.model.hits import Mode, Wanted
+from services.search.model.index import EmbedderKind
+from services.search.service import build_search
+from services.search.service.matching import Matched, Matching
+from services.search.service.seeing import Viewer
+from tests.search.embedders.provider import DIMENSIONS, KEY, Provider, failing, running
+from tests.search.shelf import Shelf
+from tests.support.acting import acting
+
+FOX, WOLF = "a red fox", "one grey wolf there"
+
+
+@dataclass
+class Reader:
+    """Who asks an index that a provider makes vectors for."""
+
+    shelf: Shelf
+    provider: Provider
+
+    def match(self, query: str, mode: Mode = Mode.HYBRID) -> Matched:
+        """What matches."""
+        services, workspace_id = self.shelf.services, self.shelf.workspace_id
+        grant = Grant(workspace_id, new_id(), "viewer", frozenset())
+        matching = Matching(services.units, services.snapshots, services.meaning)
+        with acting(Caller(user_id=grant.user_id, workspace_id=workspace_id, grant=grant)):
+            wanted = Wanted(workspace_id, query, mode, "", prefix=False)
+            return matching.match(wanted, Viewer.of(grant), lambda uow, matched: None)[0]
+
+
+@pytest.fixture
+def reader(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Iterator[Reader]:
+    with running() as provider, pytest.MonkeyPatch.context() as patch:
+        # Who asks the provider gives up at once.
+        patch.setattr(openai, "_ATTEMPTS", 1)
+        given = {
+            "embedder_url": provider.url,
+            "embedder_key": KEY,
+            "embedder_model": "test-model",
+            "embedder_dimensions": DIMENSIONS,
+        }
+        settings = type(runtime.settings)(**runtime.settings.model_dump() | given)
+        shelf = Shelf(build_search(runtime.resources, settings), owner_database)
+        shelf.use(EmbedderKind.OPENAI)
+        shelf.work()
+        shelf.put([FOX, WOLF])
+        yield Reader(shelf, provider)
+
+
+def test_is_by_both_while_the_provider_answers(reader: Reader) -> None:
+    matched = reader.match(FOX)
+    assert (matched.mode, len(matched.ranking)) == (Mode.HYBRID, 2)
+    assert matched.lexical.count == 1
+    found = reader.match(FOX, Mode.SEMANTIC)
+    assert found.semantic.scores[0] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, EmbedderUnavailable), (401, EmbedderRefused)])
+def test_is_by_words_alone_while_it_does_not(reader: Reader, status: int, error: type[Exception]) -> None:
+    reader.provider.manners += [failing(status), failing(status)]
+    matched = reader.match(FOX)
+    assert (matched.mode, len(matched.ranking), matched.weight) == (Mode.LEXICAL, 1, 1)
+    with pytest.raises(error):
+        reader.match(FOX, Mode.SEMANTIC)
+
+
+def test_by_words_asks_no_provider(reader: Reader) -> None:
+    reader.provider.asked.clear()
+    assert reader.match(FOX, Mode.LEXICAL).mode is Mode.LEXICAL
+    assert reader.provider.asked == []

@@ -1,0 +1,80 @@
+"""What search does about what happens elsewhere, and about what is too old."""
+
+from datetime import timedelta
+
+import pytest
+
+from plinth.documents.v1 import document_pb2, events_pb2
+from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
+from services.kernel.clock import FrozenClock
+from services.kernel.ids import new_id
+from services.kernel.sequencer import Sequencer
+from services.runtime import Runtime
+from services.search.service.housekeeping import Housekeeping
+from services.search.service.merging import TEND
+from services.search.subscribers import job_handlers, subscriptions
+from tests.projects.worker import attempt, working
+from tests.search.library import Library
+from tests.support.waiting import until
+
+TABLES = ("indexes", "audiences", "documents", "chunks", "segments", "postings", "tombstones", "vocabulary")
+
+
+def left(library: Library) -> list[str]:
+    """The tables that hold something of the workspace."""
+    return [table for table in (*TABLES, "staged_chunks", "early_news") if library.rows(table, "1", "2")]
+
+
+class TestEvents:
+    def test_are_followed_in_order(self, library: Library, runtime: Runtime, sequencer: Sequencer) -> None:
+        changed, gone = new_id(), new_id()
+        library.publish(["red fox"], changed)
+        library.publish(["grey wolf"], gone)
+        members = document_pb2.Visibility(kind=document_pb2.Visibility.KIND_MEMBERS, members=[f"users/{new_id()}"])
+        name = library.name_of(changed)
+        told = events_pb2.DocumentUpdated(document=name, display_name="Lease", tags=["late"], visibility=members)
+        deleted = events_pb2.DocumentDeleted(document=library.name_of(gone), display_name="File")
+        with library.acting(), library.services.units() as uow:
+            uow.emit(name, told)
+            uow.emit(deleted.document, deleted)
+            uow.commit()
+        with working(runtime, subscriptions(library.services)):
+            until(lambda: not library.find("wolf"), "the deletion")
+        assert list(library.find("fox", filter='tags:late AND display_name = "Lease"')) == ["red fox"]
+        assert library.find("fox", audiences=[0]) == {}
+
+    def test_of_a_purge_leave_nothing(self, library: Library, runtime: Runtime, sequencer: Sequencer) -> None:
+        document = new_id()
+        library.publish(["red fox"], document)
+        library.publish(["grey wolf"], document, version=2, everyone=False, members=[f"users/{new_id()}"])
+        library.stage(new_id(), ["white hare"])
+        library.delete(new_id())
+        assert len(left(library)) == len(TABLES) + 2
+        with library.acting(), library.services.units() as uow:
+            uow.emit(library.workspace, tenancy_pb2.WorkspacePurged(workspace=library.workspace))
+            uow.commit()
+        with working(runtime, subscriptions(library.services)):
+            until(lambda: not left(library), "the purge")
+
+
+class TestJobs:
+    def test_look_after_the_index_that_they_name(self, library: Library) -> None:
+        library.publish(["red fox"])
+        with library.acting():
+            library.services.index.rebuild(library.workspace_id)
+        [handler] = [one for one in job_handlers(library.services) if one.kind == TEND]
+        attempt(handler, library.workspace_id, f"{library.workspace}/index")
+        assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
+
+
+@pytest.mark.xdist_group("purge")
+class TestSweep:
+    def test_drops_what_nobody_published(self, library: Library, runtime: Runtime) -> None:
+        library.stage(new_id(), ["red fox"])
+        library.delete(new_id())
+        now = runtime.clock.now()
+        for later, tables in ((6, ["staged_chunks"]), (8, []), (31, [])):
+            clock = FrozenClock(now + timedelta(days=later))
+            Housekeeping(library.services.units, clock, library.services.vectors).sweep()
+            assert [table for table in left(library) if table == "staged_chunks"] == tables
+        assert "early_news" not in left(library)
