@@ -6,7 +6,6 @@ The peers are installed into a virtual environment of their own under .build/ben
 import json
 import subprocess
 import sys
-import tempfile
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from services.mesh.children import own_environment
-from tests.bench import job_peers, job_worker
-from tests.bench.cores import Cores, choose_cores, running_on
+from tests.bench import alone, job_peers, job_worker
+from tests.bench.cores import Cores, running_on
 from tests.bench.h2load import BenchError
 from tests.bench.measure import median_ratio
-from tests.bench.report import OUTPUT, Aim, print_aims
+from tests.bench.report import OUTPUT, Aim
 from tests.bench.rig import Rig
 
 _PEERS = OUTPUT / "peers"
@@ -131,17 +130,7 @@ def _empty(owner_url: str) -> None:
 
 def main() -> int:
     """Only this. The exit code."""
-    console, cores = Console(), choose_cores()
-    with tempfile.TemporaryDirectory(prefix="plinth-bench-jobs-") as scratch:
-        folder = Path(scratch)
-        folder.chmod(0o755)
-        try:
-            with running_on(cores.load), Rig(folder, cores) as rig:
-                print_aims(console, measured(console, rig))
-        except BenchError as error:
-            console.print(f"[red]{type(error).__name__}[/]: {error}", markup=True, highlight=False)
-            return 1
-    return 0
+    return alone.run("jobs", measured)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -12,6 +13,8 @@ from tests.bench.measure import Case, Point
 from tests.bench.stages import Breakdown
 
 OUTPUT = Path(__file__).resolve().parents[2] / ".build" / "bench"
+# Where no terminal says how wide it is.
+WIDTH = 140
 _MANY = 1000
 
 
@@ -29,6 +32,27 @@ class Aim:
     def met(self) -> bool:
         """Whether it is where it should be."""
         return self.measured >= self.target if self.at_least else self.measured <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What calls took that were made one after the other, in milliseconds."""
+
+    what: str
+    milliseconds: Sequence[float]
+
+    def percentile(self, percent: float) -> float:
+        """So many of them took no longer."""
+        return float(np.percentile(self.milliseconds, percent))
+
+
+def print_timings(console: Console, timings: Sequence[Timing]) -> None:
+    """The middle of each, and its end."""
+    table = Table("one at a time", *_right("calls", "p50 ms", "p90 ms", "p99 ms"))
+    for timing in timings:
+        figures = (f"{timing.percentile(percent):,.2f}" for percent in (50, 90, 99))
+        table.add_row(timing.what, f"{len(timing.milliseconds):,}", *figures)
+    console.print(table)
 
 
 def print_cases(console: Console, cases: Sequence[Case]) -> None:
@@ -82,6 +106,7 @@ def keep(
     cases: Sequence[Case],
     curves: Mapping[str, Sequence[Point]],
     breakdown: Breakdown,
+    timings: Sequence[Timing],
     aims: Sequence[Aim],
 ) -> None:
     """All figures, as JSON."""
@@ -99,6 +124,10 @@ def keep(
         },
         "latency": {name: [asdict(point) for point in points] for name, points in curves.items()},
         "stages_microseconds": asdict(breakdown),
+        "one_at_a_time": {
+            timing.what: {f"p{percent}_ms": timing.percentile(percent) for percent in (50, 90, 99)}
+            for timing in timings
+        },
         "aims": [asdict(aim) | {"met": aim.met} for aim in aims],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

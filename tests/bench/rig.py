@@ -35,6 +35,7 @@ SAMPLED, FULL = "0.1", "1.0"
 _START_SECONDS = 40.0
 _STOP_SECONDS = 5.0
 _MANY = "1000000"
+_LONG = "14400"
 
 
 def answers(url: str) -> Callable[[], bool]:
@@ -130,12 +131,12 @@ class Rig:
         program = Program(name, argv, lambda: grpc_serving(address), self._plinth_environment(trace_ratio))
         return Server(self._start(program, self.cores.server), address)
 
-    def beside(self, role: str) -> Server:
-        """A process of Plinth's beside the server, on its core: `streams` or `worker`."""
+    def beside(self, role: str, *cores: int) -> Server:
+        """A process of Plinth's beside the server, on its core or on these: `streams` or `worker`."""
         address = self._reserve()
         argv = [sys.executable, "-m", "services.cli", role, "--address", address]
         program = Program(role, argv, lambda: grpc_serving(address), self._plinth_environment(SAMPLED))
-        return Server(self._start(program, self.cores.server), address)
+        return Server(self._start(program, *cores or [self.cores.server]), address)
 
     def staged(self, result: Path) -> Server:
         """Plinth with a clock at every stage, which writes what it found to `result` when it is stopped."""
@@ -186,10 +187,10 @@ class Rig:
         made = envoy.program(path, run_dir=run_dir, ready=envoy.Admin(run_dir).ready, concurrency=1, drain_seconds=1.0)
         self._start(Program(name, made.argv, made.ready, made.env, made.cwd), self.cores.load)
 
-    def _start(self, program: Program, core: int) -> Child:
+    def _start(self, program: Program, *cores: int) -> Child:
         child = Child(program, LogFile(self.folder / f"{program.name}.log"))
         self._exit.callback(child.stop, _STOP_SECONDS)
-        with running_on(core):
+        with running_on(*cores):
             child.start()
         wait_until_ready([child], time.monotonic() + _START_SECONDS, lambda *_: None)
         return child
@@ -209,6 +210,8 @@ class Rig:
             # One user calls as often as the server can answer; the buckets are asked all the same.
             PLINTH_RATE_STANDARD=_MANY,
             PLINTH_RATE_CREDENTIALS=_MANY,
+            # Whoever signed in before an index was filled searches it afterwards.
+            PLINTH_ACCESS_TOKEN_TTL=_LONG,
         )
 
 
