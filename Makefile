@@ -57,12 +57,13 @@ browser: $(STAMP)
 # Twice: each domain in a process of its own with a single thread, where a call that waits for itself would wait for
 # ever; then everything, in one process as `make up` runs it. Of the contract the first run tries what one process asks
 # another: that every method is answered, and who is let in. What a field, an etag, a page token or a request_id may be,
-# a process decides for itself, the same in both; and models, parsers, blobs and embedders know no processes.
+# a process decides for itself, the same in both. Of documents and search it takes what goes through their methods alone.
 test: deps browser
-	@$(BIN)/pytest -n auto --apart --threads 1 --ignore-glob 'tests/*/model' --ignore tests/documents/parsing \
-		--ignore tests/documents/blobs --ignore tests/search/embedders \
+	@$(BIN)/pytest -n auto --apart --threads 1 --ignore-glob 'tests/*/model' \
 		tests/contract/test_valid.py tests/contract/test_isolation.py tests/contract/test_refusals.py \
-		tests/identity tests/tenancy tests/projects tests/documents tests/search
+		tests/identity tests/tenancy tests/projects \
+		tests/documents/test_documents.py tests/documents/test_uploads.py tests/documents/test_visibility.py \
+		tests/search/test_index.py tests/search/test_search.py tests/search/test_search_privacy.py
 	@$(BIN)/pytest -n auto
 
 # Changes nothing: what is generated is made anew in a temporary folder and compared.

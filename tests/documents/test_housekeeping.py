@@ -22,6 +22,9 @@ from services.runtime import Runtime
 from tests.documents.shelf import Shelf
 from tests.support.acting import acting
 
+# A sweep takes what is left of every workspace: two at once would see each other's.
+pytestmark = pytest.mark.xdist_group("documents-sweep")
+
 TABLES = ("documents", "versions", "uploads", "upload_parts", "ingestions", "blobs")
 
 

@@ -121,10 +121,11 @@ class Library:
     def find(
         self, query: str, *, filter: str = "", audiences: Sequence[int] | None = None, limit: int = 1000
     ) -> dict[str, float]:
-        """The scores of what has words of the query, by text, the best first."""
-        found = self.match(query, filter=filter, audiences=audiences, limit=limit)
-        texts = self.texts(int(chunk_no) for chunk_no in found.ranking.chunk_nos)
-        return dict(zip(texts, map(float, found.ranking.scores), strict=True))
+        """The scores of what has words of the query, by text, the best first; without what is deleted meanwhile."""
+        ranking = self.match(query, filter=filter, audiences=audiences, limit=limit).ranking
+        texts = dict(self.rows("chunks", "chunk_no", "text"))
+        scores = zip(map(int, ranking.chunk_nos), map(float, ranking.scores), strict=True)
+        return {texts[chunk_no]: score for chunk_no, score in scores if chunk_no in texts}
 
     def match(
         self, query: str, *, filter: str = "", audiences: Sequence[int] | None = None, limit: int = 1000
@@ -154,6 +155,11 @@ class Library:
         """What a table really holds of the workspace."""
         query = f"select {', '.join(columns)} from search.{table} where workspace_id = %s order by 1, 2"  # noqa: S608
         return self.database.execute(query, [self.workspace_id]).fetchall()
+
+    def age(self, table: str, column: str, by: timedelta) -> None:
+        """Let what a table holds of the workspace be older than it is."""
+        query = f"update search.{table} set {column} = {column} - %s where workspace_id = %s"  # noqa: S608
+        self.database.execute(query, [by, self.workspace_id])
 
     def words(self) -> dict[tuple[str, int], int]:
         """The vocabulary: in how many passages of which audience each word is."""
