@@ -35,8 +35,12 @@ def new_library(
     runtime: Runtime, grpc_channel: grpc.Channel, services: SearchServices, owner_database: "psycopg.Connection[Any]"
 ) -> Callable[[], Library]:
     """Makes workspaces with an empty index."""
-    stubs = Stubs(with_token(grpc_channel, runtime.tokens.issue("documents")))
-    return lambda: Library(stubs, services, owner_database)
+
+    def new() -> Library:
+        # A service's token lives for minutes only.
+        return Library(Stubs(with_token(grpc_channel, runtime.tokens.issue("documents"))), services, owner_database)
+
+    return new
 
 
 @pytest.fixture

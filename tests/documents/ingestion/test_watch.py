@@ -19,7 +19,7 @@ from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.log_stream import LogStreams
 from services.kernel.sse import LAST_EVENT_ID
 from services.runtime import Runtime
-from tests.documents.ingestion.works import State, Works, long_text, resume, stopped_parser
+from tests.documents.ingestion.works import State, Works, long_file, resume, stopped_parser
 from tests.documents.shelf import text
 from tests.support.acting import acting
 from tests.support.waiting import until
@@ -98,7 +98,7 @@ def states(messages: list[pb.WatchIngestionResponse]) -> list[str]:
 
 
 def test_tells_every_move_from_where_it_stands_and_ends_with_it(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_text())
+    document = works.shelf.create(long_file())
     with stopped_parser() as pid:
         until(lambda: works.get(document.ingestion).state == State.INGESTION_STATE_SCANNED, "the scan")
 
@@ -119,7 +119,7 @@ def test_tells_every_move_from_where_it_stands_and_ends_with_it(works: Works, wa
 
 
 def test_goes_on_behind_a_cursor(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_text())
+    document = works.shelf.create(long_file())
     with stopped_parser() as pid:
 
         async def story(watcher: IngestionWatcher) -> list[pb.WatchIngestionResponse]:
@@ -149,7 +149,7 @@ def test_a_browser_hears_the_same_and_says_where_it_was(works: Works, watch: Any
 
 
 def test_ends_when_the_document_is_deleted(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_text())
+    document = works.shelf.create(long_file())
     with stopped_parser():
 
         async def story(watcher: IngestionWatcher) -> None:

@@ -10,7 +10,7 @@ from services.runtime import Runtime
 from services.wiring import Mesh
 from services.worker import working
 from tests.documents.ingestion.conftest import new_works
-from tests.documents.ingestion.works import State, Works, long_text, stopped_parser
+from tests.documents.ingestion.works import State, Works, long_file, stopped_parser
 from tests.documents.shelf import text
 from tests.support.people import People
 from tests.support.waiting import until, until_gone
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.xdist_group("ingestion")]
 
 
 def test_a_worker_that_stops_gives_back_what_it_is_at(works: Works, runtime: Runtime, mesh: Mesh) -> None:
-    document = works.shelf.create(long_text())
+    document = works.shelf.create(long_file())
     with ExitStack() as stack:
         with working(runtime, mesh, ["ingest"]):
             pid = stack.enter_context(stopped_parser())

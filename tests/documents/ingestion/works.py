@@ -27,10 +27,27 @@ _ENDED = (
 )
 
 
-def long_text() -> bytes:
-    """What a parser is at for long enough to be met."""
-    paragraph = " ".join(secrets.token_hex(3) for _ in range(50))
-    return "\n\n".join(f"{number} {paragraph}" for number in range(2_000)).encode()
+_PAGES = 2_000
+
+
+def long_file() -> bytes:
+    """What a parser is at for seconds, so that it is met: a PDF of many pages, each of which says little at length."""
+    blank = b"BT /F 9 Tf " + b"( ) Tj " * 4_000 + b"ET"
+    word = b"BT /F 9 Tf 50 700 Td (%s) Tj ET" % secrets.token_hex(8).encode()
+    kids = b" ".join(b"%d 0 R" % number for number in range(6, 6 + _PAGES))
+    parts = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Count %d /MediaBox [0 0 600 800] /Kids [%s] >>" % (_PAGES, kids),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        *(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content) for content in (blank, word)),
+        *(
+            b"<< /Type /Page /Parent 2 0 R /Resources << /Font << /F 3 0 R >> >> /Contents %d 0 R >>" % contents
+            for contents in (5, *[4] * (_PAGES - 1))
+        ),
+    ]
+    # Readers find the objects without a table of them.
+    objects = b"".join(b"%d 0 obj\n%s\nendobj\n" % (number, part) for number, part in enumerate(parts, 1))
+    return b"%PDF-1.4\n" + objects + b"trailer << /Root 1 0 R >>\n%%EOF\n"
 
 
 @dataclass

@@ -130,13 +130,12 @@ class TestAway:
         assert len(provider.asked) == 5
         assert caught.value.retry_after is not None
 
-    @pytest.mark.parametrize(
-        "retry_after", ["3000", format_datetime(datetime.now(UTC) + timedelta(seconds=3000), True)]
-    )
+    @pytest.mark.parametrize("as_date", [False, True])
     def test_a_long_wait_is_left_to_the_caller(
-        self, embedder: OpenAiEmbedder, provider: Provider, held: HeldTime, retry_after: str
+        self, embedder: OpenAiEmbedder, provider: Provider, held: HeldTime, as_date: bool
     ) -> None:
-        provider.manners = [failing(429, retry_after=retry_after)]
+        then = format_datetime(datetime.now(UTC) + timedelta(seconds=3000), True)
+        provider.manners = [failing(429, retry_after=then if as_date else "3000")]
         with pytest.raises(ProviderUnavailable) as caught:
             embedder.embed_texts(TEXTS)
         assert (len(provider.asked), held.sleeps) == (1, [])
