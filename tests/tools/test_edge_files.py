@@ -179,7 +179,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Photos
     server.stop(0)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def photos(edge: tuple[str, Photos]) -> Photos:
     photos = edge[1]
     photos.refuse_at, photos.headers, photos.parts, photos.broken = None, (), [], False
