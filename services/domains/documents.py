@@ -1,0 +1,75 @@
+"""How documents is put together and served."""
+
+import asyncio
+from typing import Any, ClassVar
+
+from plinth.documents.v1 import document_service_pb2_grpc, ingestion_service_pb2_grpc
+from plinth.search.v1 import index_service_pb2_grpc
+from services.documents import servicer as documents
+from services.documents import subscribers as documents_subscribers
+from services.documents import watch as documents_watch
+from services.documents.blobs.build import store_of
+from services.documents.blobs.port import BlobStoreUnavailable
+from services.documents.blobs.port import check as check_store
+from services.documents.service import StageReport, build_documents, build_ingester, build_resealing
+from services.domains.domain import Surroundings, Work
+from services.kernel.errors import DependencyUnavailable
+from services.kernel.log_stream import LogStreams
+
+
+class Documents:
+    """Files with their versions, uploads in parts, and who may see them."""
+
+    package: ClassVar[str] = "plinth.documents.v1"
+    services: ClassVar[tuple[str, ...]] = ("DocumentService", "IngestionService")
+
+    def __init__(self, around: Surroundings) -> None:
+        runtime = around.runtime
+        self._store = store_of(runtime.settings, runtime.keyring)
+        self._services = build_documents(runtime.resources, runtime.settings, runtime.pager, self._store)
+        self._resealing = build_resealing(runtime.resources, runtime.keyring, self._store)
+        self._settings = runtime.settings
+        self._stages = StageReport()
+        self._ingester = build_ingester(
+            runtime.resources,
+            runtime.settings,
+            self._store,
+            index_service_pb2_grpc.IndexServiceStub(around.channel("search")),
+            self._stages,
+        )
+
+    def check(self) -> None:
+        """Whether the blob store can be written, read and deleted from. Raises DependencyUnavailable."""
+        try:
+            check_store(self._store)
+        except BlobStoreUnavailable as error:
+            raise DependencyUnavailable("blob store") from error
+
+    def register(self, server: Any) -> None:
+        """Add its unary methods."""
+        built = self._services
+        document_service_pb2_grpc.add_DocumentServiceServicer_to_server(
+            documents.DocumentServicer(built.documents, built.uploads), server
+        )
+        ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(
+            documents.IngestionServicer(built.ingestions), server
+        )
+
+    def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
+        """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
+        watcher = documents_watch.IngestionWatcher(self._services.ingestions, log)
+        ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(watcher, server)
+
+    def work(self) -> Work:
+        """What a worker does for it."""
+        return Work(
+            documents_subscribers.subscriptions(self._services),
+            documents_subscribers.job_handlers(self._ingester, self._settings),
+            [self._stages],
+        )
+
+    def sweep(self) -> None:
+        """Bring to the workers what no job will move, delete what is no longer kept, and follow the master key."""
+        self._services.ingestions.revive()
+        self._services.housekeeping.sweep()
+        self._resealing.reseal()
