@@ -203,13 +203,13 @@ async def _on_thread(walk: Callable[[Call], None], call: Call) -> None:
 
 
 async def _answers(call: Call, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
-    acting = Acting(call)
-    with acting:
+    with Acting(call):
         responses = aiter(method(request, call.context))
     try:
         while True:
-            # An async generator's body runs inside `anext`: the caller is set for just so long, each time.
-            with acting:
+            # An async generator's body runs inside `anext`: the caller is set for just so long, each time; with the
+            # grant that the stream was judged by last.
+            with Acting(call):
                 try:
                     response = await anext(responses)
                 except StopAsyncIteration:
@@ -218,7 +218,7 @@ async def _answers(call: Call, method: Callable[..., Any], request: Any) -> Asyn
     finally:
         # A handler that is given up cleans up now, not whenever it is collected.
         if isinstance(responses, AsyncGenerator):
-            with acting:
+            with Acting(call):
                 await responses.aclose()
 
 

@@ -1,7 +1,8 @@
 """What a server process does beside its calls: sends mail, and sweeps what is no longer kept.
 
 Sweeps are no jobs of the worker: each process looks after its own domains, with the rights of its own login, and two
-who sweep the same do no harm. So nothing piles up in a mesh whose worker is down.
+who sweep the same do no harm. So nothing piles up in a mesh whose worker is down. What may take hours, as it does to
+delete files of documents, a sweep hands to the workers.
 """
 
 import threading

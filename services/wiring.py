@@ -18,6 +18,7 @@ from interceptors.chain import Chain, Stages, build_stages
 from interceptors.local import LocalMesh
 from interceptors.outgoing import open_channel
 from interceptors.policy import Access, PolicyTable
+from interceptors.ports import Quota
 from interceptors.quota import Unmetered
 from services.adapters import (
     StubApiKeys,
@@ -56,9 +57,9 @@ def reflected_services(policies: PolicyTable) -> list[str]:
 
 
 class Mesh:
-    """The domains of one process, with the chain, and the ways to the others."""
+    """The domains of one process, with the chain, and the ways to the others. Without a `quota`, nothing is metered."""
 
-    def __init__(self, runtime: Runtime, domains: Sequence[str]) -> None:
+    def __init__(self, runtime: Runtime, domains: Sequence[str], quota: Quota | None = None) -> None:
         unknown = set(domains) - set(DOMAINS)
         if unknown or not domains:
             raise ConfigError(f"--domains: {', '.join(sorted(unknown)) or 'empty'}; there are {', '.join(DOMAINS)}")
@@ -79,7 +80,7 @@ class Mesh:
             runtime.writer,
             auth,
             AccessControl(StubGrants(tenancy), auth, self.hub),
-            Unmetered(),
+            quota or Unmetered(),
         )
         self.stages.validation.warm([policy.request_class() for policy in self.policies.values()])
         self.collectors: list[Collector] = [self.stages.metrics, ProcessGauges(self.hub, runtime.database)]

@@ -13,6 +13,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2
 
+from services.allocation import give_back
 from services.gauges import EventLogLag
 from services.introspection import Introspection
 from services.kernel.config import ConfigError, Settings
@@ -60,6 +61,7 @@ def work(
     where a part of the work has died: whoever looks after the process starts another.
     """
     take_turns()
+    give_back()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

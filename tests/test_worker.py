@@ -44,7 +44,7 @@ def test_all_jobs_that_are_kept_no_longer_go(
 
 def test_a_queue_that_nobody_knows_is_refused_with_those_that_exist(runtime: Runtime, mesh: Mesh) -> None:
     with (
-        pytest.raises(ConfigError, match="typo; there are events, index, ingest, kernel"),
+        pytest.raises(ConfigError, match="typo; there are documents, events, index, ingest, kernel"),
         working(runtime, mesh, ["typo", "kernel"]),
     ):
         pass

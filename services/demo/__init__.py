@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from services.demo import events, people_and_workspaces, projects
+from services.demo import documents, events, people_and_workspaces, projects
 from services.demo.stage import Stage, Surprise
 from services.kernel.config import load_settings
 from services.kernel.migrations import migrate
 from services.mesh.console import ConsoleReport
 from services.mesh.supervisor import APP_LOGIN, Supervisor, running_postgres
 
-CHAPTERS = (people_and_workspaces.tell, projects.tell, events.tell)
+CHAPTERS = (people_and_workspaces.tell, projects.tell, documents.tell, events.tell)
 
 
 def run(*, ephemeral: bool, url: str, data_dir: Path) -> int:

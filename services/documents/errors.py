@@ -46,6 +46,24 @@ class DocumentLimitReached(FailedPrecondition):
         super().__init__("The workspace has as many documents as it may.", limit=str(limit))
 
 
+class VersionLimitReached(FailedPrecondition):
+    """The document has as many versions as it may."""
+
+    reason = "VERSION_LIMIT_REACHED"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("The document has as many versions as it may.", limit=str(limit))
+
+
+class StorageLimitReached(FailedPrecondition):
+    """The workspace stores as many bytes as it may, or would: `limit_bytes`."""
+
+    reason = "STORAGE_LIMIT_REACHED"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__("The workspace has no room for the file.", limit_bytes=str(limit_bytes))
+
+
 class VisibilityInvalid(InvalidArgument):
     """Nobody could be meant by the visibility, or it is not the one that the document has."""
 

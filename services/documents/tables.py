@@ -100,12 +100,28 @@ ingestions = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("warnings", ARRAY(Text), nullable=False),
+    Column("language", Text, nullable=False),
+    Column("page_count", Integer, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
     Column("progress_done", Integer, nullable=False),
     Column("progress_total", Integer, nullable=False),
     Column("attempts", JSONB, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("outages", Integer, nullable=False),
+    Column("outage_time", _TIME),
     Column("parsed_blob_id", UUID),
     Column("retry_time", _TIME),
     Column("create_time", _TIME, nullable=False),
     Column("update_time", _TIME, nullable=False),
     Column("end_time", _TIME),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("workspace_id", UUID, primary_key=True),
+    Column("documents", BigInteger, nullable=False),
+    Column("version_bytes", BigInteger, nullable=False),
+    Column("upload_bytes", BigInteger, nullable=False),
+    Column("purge_time", _TIME),
 )

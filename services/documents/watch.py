@@ -1,90 +1,85 @@
-"""The aio adapter of the streams of ingestions, made of the event log itself."""
+"""The aio adapter of the streams of ingestions: each is read anew whenever the feed says that it has moved."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
 
-from plinth.documents.v1 import events_pb2, ingestion_service_pb2_grpc
 from plinth.documents.v1 import ingestion_service_pb2 as pb
+from plinth.documents.v1 import ingestion_service_pb2_grpc
 from services.documents.convert import ingestions as convert
 from services.documents.model.ingestions import Ingestion
 from services.documents.service.ingestions import IngestionService
 from services.kernel import sse, sse_stream
-from services.kernel.events import Event
-from services.kernel.log_stream import LogStreams, Step
-from services.kernel.outbox import event_type
+from services.kernel.errors import ShuttingDown
+from services.kernel.feed import MAX_SILENCE_SECONDS, Feed, GrantChanged, Moved
+from services.kernel.feed_stream import follow
 
-_ADVANCED = event_type(events_pb2.IngestionAdvanced.DESCRIPTOR)
-# After these somebody may see the document no more.
-_VISIBILITY = frozenset(
-    event_type(message) for message in (events_pb2.DocumentUpdated.DESCRIPTOR, events_pb2.DocumentDeleted.DESCRIPTOR)
-)
+_KINDS: tuple[type[Moved | GrantChanged], ...] = (Moved, GrantChanged)
 
 
 class IngestionWatcher(ingestion_service_pb2_grpc.IngestionServiceServicer):
     """IngestionService's streams, which end with the ingestion; its other methods live on the threaded server."""
 
-    def __init__(self, service: IngestionService, log: LogStreams) -> None:
+    def __init__(
+        self, service: IngestionService, feed: Feed, stopping: asyncio.Event, heartbeat: timedelta = sse.HEARTBEAT
+    ) -> None:
         self._service = service
-        self._log = log
+        self._feed = feed
+        self._stopping = stopping
+        self._heartbeat = heartbeat.total_seconds()
 
     async def WatchIngestion(
         self, request: pb.WatchIngestionRequest, context: Any
     ) -> AsyncIterator[pb.WatchIngestionResponse]:
-        async with aclosing(self._follow(*convert.ingestion_in(request.name), request.cursor)) as steps:
+        async with aclosing(self._follow(*convert.ingestion_in(request.name))) as steps:
             async for step in steps:
-                for event in step.events:
-                    yield pb.WatchIngestionResponse(ingestion=convert.told(event), cursor=str(event.position))
-                if not step.events:
-                    yield pb.WatchIngestionResponse(cursor=step.cursor)
+                told = convert.ingestion_to_proto(step) if step is not None else None
+                yield pb.WatchIngestionResponse(ingestion=told)
 
     async def WatchIngestionSse(self, request: pb.WatchIngestionSseRequest, context: Any) -> AsyncIterator[HttpBody]:
-        cursor = sse_stream.resume_from(context.invocation_metadata() or (), request.cursor)
-        steps = self._follow(*convert.ingestion_in(request.name), cursor)
-        async for data in sse_stream.frames(steps, convert.told_as_json):
-            yield HttpBody(content_type=sse.CONTENT_TYPE, data=data)
-
-    async def _follow(self, workspace_id: UUID, ingestion_id: UUID, cursor: str) -> AsyncGenerator[Step, None]:
-        """The steps of the log with the ingestion's moves, up to its end.
-
-        Without a cursor, and where it has ended already, the first move is to where it stands now. Raises
-        ResourceNotFound, also as soon as the caller may see the document no more, and what the log raises.
-        """
-        found = await self._found(workspace_id, ingestion_id)
-        tells_present = not cursor or found.state.ended
-
-        def wanted(event: Event) -> bool:
-            return (event.type == _ADVANCED and event.subject == found.name) or (
-                event.type in _VISIBILITY and event.subject == found.document_name
-            )
-
-        async with aclosing(self._log.follow(workspace_id, "" if tells_present else cursor, wanted)) as steps:
-            shown = found.create_time
-            if tells_present:
-                # What is read now holds all that happened up to here, and perhaps what the next steps tell of.
-                here = await anext(steps)
-                found = await self._found(workspace_id, ingestion_id)
-                yield Step([convert.present(found, int(here.cursor))], here.cursor)
-                if found.state.ended:
-                    return
-                shown = found.update_time
+        beginning = sse.retry(sse_stream.RETRY)
+        async with aclosing(self._follow(*convert.ingestion_in(request.name))) as steps:
             async for step in steps:
-                if any(event.type in _VISIBILITY for event in step.events):
-                    await self._found(workspace_id, ingestion_id)
-                moves = [event for event in step.events if event.type == _ADVANCED and convert.is_newer(event, shown)]
-                if moves or not step.events:
-                    yield Step(moves, step.cursor)
-                # It may have been begun again since.
-                if (
-                    any(map(convert.tells_the_end, moves))
-                    and (await self._found(workspace_id, ingestion_id)).state.ended
-                ):
-                    return
+                told = sse.comment() if step is None else sse.frame(_as_json(step))
+                yield HttpBody(content_type=sse.CONTENT_TYPE, data=beginning + told)
+                beginning = b""
 
-    async def _found(self, workspace_id: UUID, ingestion_id: UUID) -> Ingestion:
-        """The ingestion. Raises ResourceNotFound."""
-        return await asyncio.to_thread(self._service.get, workspace_id, ingestion_id)
+    async def _follow(self, workspace_id: UUID, ingestion_id: UUID) -> AsyncGenerator[Ingestion | None, None]:
+        """Where it stands, and again whenever it has moved, up to its end; None: a heartbeat.
+
+        Raises ResourceNotFound, also when the caller may see the document no more; DependencyUnavailable, ShuttingDown.
+        """
+
+        def concerns(one: Moved | GrantChanged) -> bool:
+            resource_id = one.resource_id if isinstance(one, Moved) else ingestion_id
+            return (one.workspace_id, resource_id) == (workspace_id, ingestion_id)
+
+        loop = asyncio.get_running_loop()
+        shown, beat = None, loop.time() + self._heartbeat
+        async with aclosing(follow(self._feed, _KINDS, self._stopping, concerns)) as steps:
+            async for step in steps:
+                is_due = loop.time() >= beat
+                if is_due:
+                    # What is read behind a message is read by the grant that the caller had when it was taken.
+                    yield None
+                    beat = loop.time() + self._heartbeat
+                if step and any(isinstance(one, GrantChanged) for one in step):
+                    # By then the chain has judged the stream anew.
+                    beat = min(beat, loop.time() + MAX_SILENCE_SECONDS)
+                if is_due or step is None or step:
+                    found = await asyncio.to_thread(self._service.get, workspace_id, ingestion_id)
+                    if shown is None or found.update_time > shown:
+                        shown = found.update_time
+                        yield found
+                    if found.state.ended:
+                        return
+        raise ShuttingDown
+
+
+def _as_json(ingestion: Ingestion) -> str:
+    return sse_stream.as_json(convert.ingestion_to_proto(ingestion))

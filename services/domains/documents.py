@@ -11,7 +11,14 @@ from services.documents import watch as documents_watch
 from services.documents.blobs.build import store_of
 from services.documents.blobs.port import BlobStoreUnavailable
 from services.documents.blobs.port import check as check_store
-from services.documents.service import StageReport, build_documents, build_ingester, build_resealing
+from services.documents.service import (
+    DocumentsGauges,
+    Slots,
+    StageReport,
+    build_documents,
+    build_ingester,
+    build_resealing,
+)
 from services.domains.domain import Surroundings, Work
 from services.kernel.errors import DependencyUnavailable
 from services.kernel.log_stream import LogStreams
@@ -27,14 +34,19 @@ class Documents:
         runtime = around.runtime
         self._store = store_of(runtime.settings, runtime.keyring)
         self._services = build_documents(runtime.resources, runtime.settings, runtime.pager, self._store)
-        self._resealing = build_resealing(runtime.resources, runtime.keyring, self._store)
+        clock = runtime.resources.clock
+        self._resealing = build_resealing(self._services, clock, runtime.keyring, self._store)
         self._settings = runtime.settings
-        self._stages = StageReport()
+        self._hub = runtime.hub
+        slots = Slots(runtime.settings.ingest_parsers)
+        self._stages = StageReport(slots.state, runtime.provider.get_tracer("plinth"))
+        self._gauges = DocumentsGauges(self._services.units, clock)
         self._ingester = build_ingester(
-            runtime.resources,
+            self._services,
+            clock,
             runtime.settings,
-            self._store,
             index_service_pb2_grpc.IndexServiceStub(around.channel("search")),
+            slots,
             self._stages,
         )
 
@@ -57,19 +69,22 @@ class Documents:
 
     def register_watches(self, server: Any, stopping: asyncio.Event, log: LogStreams) -> None:
         """Add its `Watch…` methods: those of the feed end when `stopping` is set, those of the log with the log."""
-        watcher = documents_watch.IngestionWatcher(self._services.ingestions, log)
+        watcher = documents_watch.IngestionWatcher(self._services.ingestions, self._hub, stopping)
         ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(watcher, server)
 
     def work(self) -> Work:
         """What a worker does for it."""
         return Work(
             documents_subscribers.subscriptions(self._services),
-            documents_subscribers.job_handlers(self._ingester, self._settings),
-            [self._stages],
+            documents_subscribers.job_handlers(self._services, self._ingester, self._resealing, self._settings),
+            [self._stages, self._gauges],
         )
 
     def sweep(self) -> None:
-        """Bring to the workers what no job will move, delete what is no longer kept, and follow the master key."""
+        """Bring to the workers what no job will move, and have them delete what is no longer kept.
+
+        And follow the master key: both may take long, and are jobs, as no other domain's sweep is to wait for them.
+        """
         self._services.ingestions.revive()
-        self._services.housekeeping.sweep()
-        self._resealing.reseal()
+        self._services.housekeeping.ask()
+        self._resealing.ask()

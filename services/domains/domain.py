@@ -29,7 +29,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker does for a domain: about events, and jobs of its kinds; and what it tells Prometheus of that."""
+    """What a worker does for a domain: about events, and jobs of its kinds; and what a process tells Prometheus."""
 
     subscriptions: Sequence[Subscription[Any]] = ()
     job_handlers: Sequence[JobHandler] = ()

@@ -37,8 +37,12 @@ class Search:
 
     def work(self) -> Work:
         """What a worker does for it."""
-        return Work(search_subscribers.subscriptions(self._services), search_subscribers.job_handlers(self._services))
+        return Work(
+            search_subscribers.subscriptions(self._services),
+            search_subscribers.job_handlers(self._services),
+            [self._services.embedded, self._searching.report],
+        )
 
     def sweep(self) -> None:
-        """Delete what is no longer kept; nothing here is encrypted."""
+        """Delete what is no longer kept, and have workers look after what was left; nothing here is encrypted."""
         self._services.housekeeping.sweep()

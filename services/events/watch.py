@@ -40,6 +40,8 @@ class EventWatcher(event_service_pb2_grpc.EventServiceServicer):
             yield HttpBody(content_type=sse.CONTENT_TYPE, data=data)
 
     def _follow(self, workspace_id: UUID, cursor: str, types: Iterable[str]) -> AsyncGenerator[Step, None]:
-        """The steps of the log with the events of these types alone, of which some may stand for groups."""
+        """The steps of the log with the events for people of these types, of which some may stand for groups."""
         wanted = tuple(types)
-        return self._log.follow(workspace_id, cursor, lambda event: matches(wanted, event.type))
+        return self._log.follow(
+            workspace_id, cursor, lambda event: not event.restricted and matches(wanted, event.type)
+        )

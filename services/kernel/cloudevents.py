@@ -130,6 +130,7 @@ def event_of(cloud_event: CloudEvent) -> Event:
             data=_message_bytes(schema, cloud_event.data),
             actor=str(actor),
             traceparent=str(trace),
+            restricted=bool(given.get("restricted", False)),
         )
     except (KeyError, ValueError, json_format.ParseError) as error:
         raise NotACloudEvent("the event is none of Plinth's") from error
@@ -180,11 +181,12 @@ def parse_time(text: str) -> datetime:
 
 
 def _form(event: Event, content_type: str, data: Data) -> CloudEvent:
-    given = {
+    given: dict[str, AttributeValue] = {
         "sequence": f"{event.position:019d}",
         "workspaceid": str(event.workspace_id or ""),
         "actor": event.actor,
         "traceparent": event.traceparent,
+        "restricted": event.restricted,
     }
     return CloudEvent(
         id=str(event.id),

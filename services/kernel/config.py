@@ -82,13 +82,19 @@ class Settings(BaseSettings):
         50 * 1024 * 1024, ge=1, description="The largest archive or Office file, which unpacks to more"
     )
     max_documents: int = Field(100_000, ge=1, description="Documents of one workspace")
+    max_document_versions: int = Field(1_000, ge=1, description="Versions of one document")
+    max_stored_bytes: int = Field(
+        100 * 1024 * 1024 * 1024,
+        ge=1,
+        description="What all versions of all documents of one workspace have together, with uploads under way",
+    )
     ingest_parsers: int = Field(
         2, ge=1, le=256, description="Documents that a worker parses at once; each takes a core"
     )
     ingest_at_once: int = Field(32, ge=1, description="Documents under way at once, over all workers")
     ingest_per_workspace: int = Field(4, ge=1, description="How many of these may be of one workspace")
     ingest_retry_seconds: float = Field(
-        15.0, gt=0, description="The longest wait for the second attempt at a document; it doubles from there on"
+        15.0, gt=0, description="The longest wait for the second attempt at a document; it doubles up to ten minutes"
     )
 
     search_cache_bytes: int = Field(
@@ -101,6 +107,10 @@ class Settings(BaseSettings):
     )
     search_graph_from: int = Field(
         20_000, ge=1, description="From how many passages on a workspace's nearest vectors are found by an HNSW graph"
+    )
+
+    search_most_graphs: int = Field(
+        200, ge=0, description="How many of these graphs there are at most; each costs every publish and plan a little"
     )
 
     embedder_url: str = Field(

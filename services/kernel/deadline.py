@@ -27,3 +27,8 @@ def seconds_left(at_most: float) -> float:
     if left <= 0:
         raise CallDeadlineExceeded
     return min(left, at_most)
+
+
+def check_deadline() -> None:
+    """Long work calls it now and then. Raises CallDeadlineExceeded when the deadline has passed."""
+    seconds_left(0.0)

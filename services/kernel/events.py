@@ -14,6 +14,7 @@ class Event:
 
     `type` is e.g. `plinth.tenancy.member.removed.v1`, `source` `//plinth/tenancy`; `actor` is the principal who did it,
     e.g. `users/…`; `data` a message of the full name `data_schema`. Without a workspace it is a user's own affair.
+    One that is `restricted` is for subscribers inside the mesh: whoever shows events to people passes over it.
     """
 
     position: int
@@ -27,6 +28,7 @@ class Event:
     data: bytes
     actor: str
     traceparent: str
+    restricted: bool = False
 
     def message(self) -> Message:
         """What happened, as the message it was emitted as. Raises KeyError where its stubs were not imported."""

@@ -1,7 +1,7 @@
-"""The invalidation feed: tells every process, at once, which grants, sessions and keys are no longer what they were.
+"""The invalidation feed: tells every process, at once, what is no longer as it was; above all grants, sessions, keys.
 
-Rare commits NOTIFY it; each process that caches listens. Its heartbeat bounds how stale a cache can be: an entry counts
-only while the last heartbeat is younger than `MAX_SILENCE_SECONDS`.
+Commits that somebody waits for NOTIFY it; each process that caches or serves streams listens. Its heartbeat bounds how
+stale a cache can be: an entry counts only while the last heartbeat is younger than `MAX_SILENCE_SECONDS`.
 """
 
 import threading
@@ -51,11 +51,21 @@ class ApiKeyRevoked:
     api_key_id: UUID
 
 
-Invalidation = GrantChanged | SessionRevoked | UserSessionsRevoked | ApiKeyRevoked
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A resource of a workspace moved that somebody may be watching: it is to be read anew."""
+
+    workspace_id: UUID
+    resource_id: UUID
+
+
+Invalidation = GrantChanged | SessionRevoked | UserSessionsRevoked | ApiKeyRevoked | Moved
+# What access hangs on. It changes seldom, unlike what moves.
+ACCESS: tuple[type[Invalidation], ...] = (GrantChanged, SessionRevoked, UserSessionsRevoked, ApiKeyRevoked)
 Listener = Callable[[Invalidation | None], None]
 
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (GrantChanged, SessionRevoked, UserSessionsRevoked, ApiKeyRevoked)
+    kind.__name__: kind for kind in (GrantChanged, SessionRevoked, UserSessionsRevoked, ApiKeyRevoked, Moved)
 }
 
 
@@ -78,8 +88,8 @@ def decode(payload: str) -> Invalidation:
 class Feed(Protocol):
     """What caches need of a feed."""
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each invalidation, and with None when any may have been missed; answers how to stop."""
+    def subscribe(self, listener: Listener, kinds: tuple[type[Any], ...] = ACCESS) -> Callable[[], None]:
+        """Call `listener` with each of these, and with None when any may have been missed; answers how to stop."""
         ...
 
     def heard(self) -> float:
@@ -95,26 +105,27 @@ class InvalidationHub:
     """The process's own end of the feed: sources publish to it, caches and open streams subscribe."""
 
     def __init__(self) -> None:
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, tuple[type[Any], ...]], ...] = ()
         self._lock = threading.Lock()
         self._sources: dict[str, float] = {}
         self._heard = float("-inf")
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each invalidation, and with None when any may have been missed; answers how to stop."""
+    def subscribe(self, listener: Listener, kinds: tuple[type[Any], ...] = ACCESS) -> Callable[[], None]:
+        """Call `listener` with each of these, and with None when any may have been missed; answers how to stop."""
         with self._lock:
-            self._listeners = (*self._listeners, listener)
+            self._listeners = (*self._listeners, (listener, kinds))
 
         def unsubscribe() -> None:
             with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self._listeners = tuple(other for other in self._listeners if other[0] is not listener)
 
         return unsubscribe
 
     def publish(self, invalidation: Invalidation | None) -> None:
         """Tell every subscriber of this process."""
-        for listener in self._listeners:
-            listener(invalidation)
+        for listener, kinds in self._listeners:
+            if invalidation is None or isinstance(invalidation, kinds):
+                listener(invalidation)
 
     def expect(self, source: str) -> None:
         """From now on the hub is healthy only while this source is."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from services.kernel.errors import DependencyUnavailable
@@ -13,10 +13,13 @@ T = TypeVar("T")
 _MAX_WAITING = 10_000
 
 
-async def follow(feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event) -> AsyncIterator[list[T] | None]:
+async def follow(
+    feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event, wanted: Callable[[T], bool] = lambda _: True
+) -> AsyncGenerator[list[T] | None, None]:
     """What of these kinds came since the last answer; an empty list: a heartbeat; None: anything may have been missed.
 
-    The first answer is None. Ends once `stopping` is set. Raises DependencyUnavailable when the feed falls silent.
+    `wanted` is asked on the feed's thread: it must be quick. The first answer is None. Ends once `stopping` is set.
+    Raises DependencyUnavailable when the feed falls silent.
     """
     loop = asyncio.get_running_loop()
     waiting: list[T | None] = []
@@ -31,10 +34,12 @@ async def follow(feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event
 
     def hear(invalidation: Invalidation | None) -> None:
         # The feed calls on its own thread; the list belongs to the loop's. A loop that has closed hears no more.
+        if isinstance(invalidation, kinds) and not wanted(invalidation):
+            return
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(take, invalidation)
 
-    unsubscribe = feed.subscribe(hear)
+    unsubscribe = feed.subscribe(hear, kinds)
     try:
         yield None
         heard = float("-inf")

@@ -44,7 +44,10 @@ _ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An event and its audit row, until the commit. The fields are the columns of both; `client` is an address."""
+    """An event and its audit row, until the commit: the columns of both; `client` is an address.
+
+    Readers of the log do not get one that is `restricted`; what is not `audited` has no audit row.
+    """
 
     id: UUID
     workspace_id: UUID | None
@@ -63,6 +66,8 @@ class Emitted:
     user_agent: str
     request_id: str
     trace_id: str
+    restricted: bool
+    audited: bool
 
 
 _FIELDS = tuple(field.name for field in fields(Emitted))
@@ -78,7 +83,16 @@ def event_type(descriptor: Descriptor) -> str:
     return f"{organisation}.{domain}.{'_'.join(noun).lower()}.{verb.lower()}.{version}"
 
 
-def emitted(subject: str, event: Message, *, workspace_id: UUID | None, caller: Caller, now: datetime) -> Emitted:
+def emitted(
+    subject: str,
+    event: Message,
+    *,
+    workspace_id: UUID | None,
+    caller: Caller,
+    now: datetime,
+    restricted: bool = False,
+    audited: bool = True,
+) -> Emitted:
     """The event about `subject` (a resource name) as it is now, to be flushed with the commit."""
     kind = event_type(event.DESCRIPTOR)
     return Emitted(
@@ -99,6 +113,8 @@ def emitted(subject: str, event: Message, *, workspace_id: UUID | None, caller: 
         user_agent=caller.user_agent,
         request_id=caller.request_id,
         trace_id=caller.trace_id,
+        restricted=restricted,
+        audited=audited,
     )
 
 
@@ -118,7 +134,7 @@ def _flush(count: int) -> Statement:
     """So many events in one round trip: their locks, the rows of both tables, and the wake-up."""
     bucket = func.unnest(bindparam("buckets", type_=ARRAY(Integer))).column_valued("bucket")
     locked = select(func.count(func.pg_advisory_xact_lock(LOCK_CLASS, bucket))).scalar_subquery()
-    kinds = {field: c.type for field, c in _columns().items()}
+    kinds = {field: c.type for field, c in _columns().items()} | {"audited": Boolean()}
     rows = values(*(column(field, kind) for field, kind in kinds.items()), name="emitted").data(
         [tuple(bindparam(f"{field}_{n}", type_=kind) for field, kind in kinds.items()) for n in range(count)]
     )
@@ -129,7 +145,7 @@ def _flush(count: int) -> Statement:
     )
     audit_columns = [c.name for c in tables.audit.columns]
     note = insert(tables.audit).from_select(
-        audit_columns, select(*(rows.c[_AUDIT_FIELDS.get(n, n)] for n in audit_columns))
+        audit_columns, select(*(rows.c[_AUDIT_FIELDS.get(n, n)] for n in audit_columns)).where(rows.c.audited)
     )
     awake = func.pg_try_advisory_xact_lock_shared(LOCK_CLASS, SLEEP_LOCK, type_=Boolean)
     wake = select(func.pg_notify(CHANNEL, "")).where(~awake)

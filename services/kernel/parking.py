@@ -7,7 +7,7 @@ from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.event_log import EventSource
 from services.kernel.events import Event
-from services.kernel.jobs import Attempt, DeadReason, JobHandler, NewJob, PermanentError, bury
+from services.kernel.jobs import Attempt, DeadReason, JobHandler, NewJob, PermanentError, RetryableError, bury
 from services.kernel.subscriptions import Subscription
 from services.kernel.unit_of_work import UnitOfWork
 
@@ -49,9 +49,18 @@ def _again(subscription: Subscription[Any], source: EventSource) -> Callable[[At
         found = source.read(position - 1, 1, workspace_id=attempt.workspace_id)
         if not found or found[0].position != position:
             raise PermanentError(f"event {position} is not in the log")
+        try:
+            handle(found[0])
+        except Exception as error:
+            if not found[0].restricted:
+                raise
+            # The error is kept with the job, see `hand_over`.
+            raise RetryableError(type(error).__name__) from error
+
+    def handle(event: Event) -> None:
         units = subscription.units
-        with units(attempt.workspace_id) if attempt.workspace_id is not None else units.system() as uow:
-            subscription.handle(uow, found[0])
+        with units(event.workspace_id) if event.workspace_id is not None else units.system() as uow:
+            subscription.handle(uow, event)
             uow.commit()
 
     return run

@@ -46,10 +46,11 @@ _MOVE = """
         )) returning *
     ), appended as (
         insert into kernel.event_log (
-            position, log_time, id, workspace_id, type, source, subject, time, data_schema, data, actor, traceparent
+            position, log_time,
+            id, workspace_id, type, source, subject, time, data_schema, data, actor, traceparent, restricted
         ) select
             %(position)s + row_number() over (order by sequence), %(now)s,
-            id, workspace_id, type, source, subject, time, data_schema, data, actor, traceparent
+            id, workspace_id, type, source, subject, time, data_schema, data, actor, traceparent, restricted
         from moved
     ), day as (
         insert into kernel.event_days (begin_time, first_position)

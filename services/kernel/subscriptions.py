@@ -110,7 +110,8 @@ def _hand_over_one(subscription: Subscription[Any], event: Event, commit: Commit
         except TRANSIENT:
             raise
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one event must not hold up the others
-            failure = said(error)
+            # Who may see jobs may not see what a restricted event holds, which an error may quote.
+            failure = type(error).__name__ if event.restricted else said(error)
             # What it says may be somebody's data: that is for those who may see the parked event.
             log.warning("subscription.failed", attempt=attempt + 1, error=type(error).__name__)
         else:

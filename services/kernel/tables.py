@@ -32,6 +32,7 @@ outbox = Table(
     Column("data", LargeBinary, nullable=False),
     Column("actor", Text, nullable=False),
     Column("traceparent", Text, nullable=False),
+    Column("restricted", Boolean, nullable=False, server_default="false"),
 )
 
 # Append-only, a partition for each day of `log_time`, in which positions grow without a gap.
@@ -50,6 +51,7 @@ event_log = Table(
     Column("data", LargeBinary, nullable=False),
     Column("actor", Text, nullable=False),
     Column("traceparent", Text, nullable=False),
+    Column("restricted", Boolean, nullable=False, server_default="false"),
 )
 
 # One row.
@@ -92,6 +94,7 @@ audit = Table(
     Column("user_agent", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("trace_id", Text, nullable=False),
+    Column("restricted", Boolean, nullable=False, server_default="false"),
 )
 
 mail = Table(

@@ -81,10 +81,20 @@ class UnitOfWork(Generic[R]):
         if not self._held or error is not None:
             self._close(error)
 
-    def emit(self, subject: str, event: Message, *, workspace_id: UUID | None = None) -> None:
+    def emit(
+        self,
+        subject: str,
+        event: Message,
+        *,
+        workspace_id: UUID | None = None,
+        restricted: bool = False,
+        audited: bool = True,
+    ) -> None:
         """Tell of an event about `subject` (a resource name) once this commits, and leave its audit row.
 
-        They belong to the workspace of the session, or to the one that a user's or system session states.
+        They belong to the workspace of the session, or to the one that a user's or system session states. A
+        `restricted` one holds what not everyone in the workspace may know: subscribers inside the mesh get it, and
+        neither who reads or watches events nor webhooks do. What a machine does by itself is not `audited`.
         """
         self._emitted.append(
             outbox.emitted(
@@ -93,6 +103,8 @@ class UnitOfWork(Generic[R]):
                 workspace_id=workspace_id or self._scope.workspace_id,
                 caller=_caller(),
                 now=self._resources.clock.now(),
+                restricted=restricted,
+                audited=audited,
             )
         )
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.kernel.errors import FailedPrecondition, Unavailable
+from services.kernel.errors import FailedPrecondition, ResourceNotFound, Unavailable
 
 
 class SemanticUnavailable(FailedPrecondition):
@@ -57,3 +57,7 @@ class ChunksMissing(FailedPrecondition):
 
     def __init__(self, missing: int) -> None:
         super().__init__("Not all passages are staged: begin again with the first.", missing=str(missing))
+
+
+class IndexPurged(ResourceNotFound):
+    """The workspace was purged: nothing is kept for it any more."""

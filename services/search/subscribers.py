@@ -1,5 +1,6 @@
 """What search does about events of others, and its jobs."""
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,17 +12,19 @@ from services.kernel.names import WORKSPACE
 from services.kernel.outbox import event_type
 from services.kernel.subscriptions import Subscription
 from services.search.convert.index import deleted_document, index_in, updated_document
-from services.search.errors import EmbedderNotConfigured, EmbedderRefused
+from services.search.errors import EmbedderNotConfigured, EmbedderRefused, IndexPurged
 from services.search.repository import SearchRepositories
 from services.search.service import SearchServices
-from services.search.service.merging import TEND
-from services.search.service.succession import BUILD, DROP
+from services.search.service.forgetting import FORGET_QUERIES, PURGE
+from services.search.service.maintenance import MAINTAIN
+from services.search.service.model_lifecycle import BUILD, DROP, PRUNE
 from services.search.service.units import QUEUE, SearchUnitOfWork
+from services.search.service.words import COUNT
 
 _DOCUMENT_UPDATED = event_type(documents_pb2.DocumentUpdated.DESCRIPTOR)
 _DOCUMENT_DELETED = event_type(documents_pb2.DocumentDeleted.DESCRIPTOR)
-# A provider takes its time for millions of passages.
-_BUILD_TIMEOUT = timedelta(hours=12)
+# For millions of passages a provider takes its time, and so does reading them anew.
+_LONG = timedelta(hours=12)
 _WORKSPACE_PURGED = event_type(tenancy_pb2.WorkspacePurged.DESCRIPTOR)
 
 
@@ -31,7 +34,7 @@ def subscriptions(services: SearchServices) -> list[Subscription[SearchRepositor
     def follow(uow: SearchUnitOfWork, event: Event) -> None:
         if event.type == _WORKSPACE_PURGED:
             (workspace_id,) = WORKSPACE.ids(tenancy_pb2.WorkspacePurged.FromString(event.data).workspace)
-            services.housekeeping.forget_workspace(uow, workspace_id)
+            services.forgetting.begin(uow, workspace_id)
         elif event.type == _DOCUMENT_UPDATED:
             services.publishing.hear(uow, *updated_document(event))
         else:
@@ -44,22 +47,44 @@ def subscriptions(services: SearchServices) -> list[Subscription[SearchRepositor
 def job_handlers(services: SearchServices) -> list[JobHandler]:
     """Who does the jobs of search."""
 
-    def tend(attempt: Attempt) -> None:
-        services.tending.tend(index_in(attempt.subject), attempt.check)
+    def maintain(attempt: Attempt) -> None:
+        with suppress(IndexPurged):
+            services.maintenance.maintain(index_in(attempt.subject), attempt.check)
 
     def build(attempt: Attempt) -> None:
         workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
         try:
-            services.building.build(workspace_id, model_id, attempt.check, attempt.wait)
+            with suppress(IndexPurged):
+                services.vector_builds.build(workspace_id, model_id, attempt.check, attempt.wait)
         except (EmbedderRefused, EmbedderNotConfigured) as error:
             raise PermanentError(" ".join([str(error), *error.metadata.values()])) from error
 
     def drop(attempt: Attempt) -> None:
         workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
-        services.building.drop(workspace_id, model_id, attempt.check, attempt.wait)
+        services.vector_builds.drop(workspace_id, model_id, attempt.check, attempt.wait)
+
+    def prune(attempt: Attempt) -> None:
+        workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
+        with suppress(IndexPurged):
+            services.vector_builds.prune(workspace_id, model_id, attempt.check)
+
+    def count(attempt: Attempt) -> None:
+        workspace_id, document_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
+        with suppress(IndexPurged):
+            services.counting.count(workspace_id, document_id, attempt.check)
+
+    def purge(attempt: Attempt) -> None:
+        services.forgetting.purge(index_in(attempt.subject), attempt.check, attempt.wait)
+
+    def forget_queries(attempt: Attempt) -> None:
+        services.forgetting.forget_queries(index_in(attempt.subject), attempt.check)
 
     return [
-        JobHandler(TEND, QUEUE, tend),
-        JobHandler(BUILD, QUEUE, build, timeout=_BUILD_TIMEOUT),
+        JobHandler(MAINTAIN, QUEUE, maintain, timeout=_LONG),
+        JobHandler(BUILD, QUEUE, build, timeout=_LONG),
         JobHandler(DROP, QUEUE, drop),
+        JobHandler(PRUNE, QUEUE, prune),
+        JobHandler(COUNT, QUEUE, count),
+        JobHandler(PURGE, QUEUE, purge, timeout=_LONG),
+        JobHandler(FORGET_QUERIES, QUEUE, forget_queries),
     ]

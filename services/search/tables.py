@@ -1,7 +1,18 @@
 """Tables of the schema `search`. Constraints and policies stand in the migration."""
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    FetchedValue,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 
 metadata = MetaData(schema="search")
@@ -22,10 +33,15 @@ indexes = Table(
     Column("document_count", Integer, nullable=False),
     Column("chunk_count", Integer, nullable=False),
     Column("term_count", BigInteger, nullable=False),
+    Column("languages", JSONB, nullable=False),
     Column("rebuilding", Boolean, nullable=False),
+    Column("rebuilt_no", Integer, nullable=False),
+    Column("rebuild_end", Integer, nullable=False),
+    Column("reading", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
     Column("update_time", _TIME, nullable=False),
+    Column("purge_time", _TIME),
 )
 
 audiences = Table(
@@ -44,6 +60,7 @@ documents = Table(
     Column("document_id", UUID, primary_key=True),
     Column("doc_no", Integer, nullable=False),
     Column("document_version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("audience_id", Integer, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("media_type", Text, nullable=False),
@@ -51,7 +68,6 @@ documents = Table(
     Column("tags", ARRAY(Text), nullable=False),
     Column("metadata", JSONB, nullable=False),
     Column("author_id", UUID, nullable=False),
-    Column("page_count", Integer, nullable=False),
     Column("chunk_count", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
     Column("update_time", _TIME, nullable=False),
@@ -89,6 +105,20 @@ chunks = Table(
     Column("start_offset", Integer, nullable=False),
     Column("end_offset", Integer, nullable=False),
     Column("language", Text, nullable=False),
+    Column("counted_for", Integer),
+)
+
+removed_chunks = Table(
+    "removed_chunks",
+    metadata,
+    Column("workspace_id", UUID, primary_key=True),
+    Column("document_id", UUID, primary_key=True),
+    Column("chunk_no", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("headings", ARRAY(Text), nullable=False),
+    Column("language", Text, nullable=False),
+    Column("counted_for", Integer, nullable=False),
+    Column("reading", Integer, nullable=False),
 )
 
 segments = Table(
@@ -102,6 +132,19 @@ segments = Table(
     Column("chunk_count", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("doc_nos", LargeBinary, nullable=False),
+)
+
+staged_segments = Table(
+    "staged_segments",
+    metadata,
+    Column("workspace_id", UUID, primary_key=True),
+    Column("segment_id", BigInteger, primary_key=True),
+    Column("document_id", UUID, nullable=False),
+    Column("document_version", Integer, nullable=False),
+    Column("chunk_ids", ARRAY(UUID), nullable=False),
+    Column("languages", ARRAY(Text), nullable=False),
+    Column("lengths", ARRAY(Integer), nullable=False),
+    Column("stage_time", _TIME, nullable=False),
 )
 
 postings = Table(
@@ -118,6 +161,7 @@ tombstones = Table(
     metadata,
     Column("workspace_id", UUID, primary_key=True),
     Column("chunk_no", Integer, primary_key=True),
+    Column("bury_time", _TIME, nullable=False, server_default=FetchedValue()),
 )
 
 vocabulary = Table(
@@ -127,6 +171,7 @@ vocabulary = Table(
     Column("word", Text, primary_key=True),
     Column("audience_id", Integer, primary_key=True),
     Column("passages", Integer, nullable=False),
+    Column("reading", Integer, nullable=False),
 )
 
 early_news = Table(
@@ -135,6 +180,7 @@ early_news = Table(
     Column("workspace_id", UUID, primary_key=True),
     Column("document_id", UUID, primary_key=True),
     Column("news_time", _TIME, nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("tags", ARRAY(Text), nullable=False),
@@ -157,8 +203,9 @@ models = Table(
     Column("next_chunk_no", Integer, nullable=False),
     Column("end_chunk_no", Integer, nullable=False),
     Column("approximate", Boolean, nullable=False),
+    Column("vector_count", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
-    Column("update_time", _TIME, nullable=False),
+    Column("prune_time", _TIME, nullable=False),
 )
 
 model_parts = Table(

@@ -6,15 +6,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.kernel.migrations import migrate
 from services.mesh import envoy
@@ -30,6 +26,7 @@ from tests.bench.cores import Cores, running_on
 from tests.bench.h2load import BenchError
 from tests.bench.world import World
 from tests.support.settings import MASTER_KEYS
+from tests.support.spans import SpanSink
 
 SAMPLED, FULL = "0.1", "1.0"
 _START_SECONDS = 40.0
@@ -69,24 +66,6 @@ class Server:
     def stop(self) -> None:
         """End it before the rig is left, so that it is in nobody's way."""
         self.child.stop(_STOP_SECONDS)
-
-
-class SpanSink(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans over OTLP, as a collector would, and drops them: so that exporting costs what it costs."""
-
-    def __init__(self) -> None:
-        self._server = grpc.server(ThreadPoolExecutor(2))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
-
-    def Export(self, request: Any, context: Any) -> Any:
-        """One batch."""
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def close(self) -> None:
-        """Take no more."""
-        self._server.stop(0).wait()
 
 
 class Rig:

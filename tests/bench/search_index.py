@@ -37,12 +37,12 @@ _SEGMENTS = (64 * FANOUT**2, 64 * FANOUT, 64)
 SHARES = {"hundredth": 100, "tenth": 10, "half": 2}
 _AUTHOR = UUID(int=7)
 _COPY_CHUNKS = """copy search.chunks (workspace_id, chunk_no, chunk_id, document_id, ordinal, length, text, headings,
-    page, start_offset, end_offset, language) from stdin"""
+    page, start_offset, end_offset, language, counted_for) from stdin"""
 # What documents knows of them, for it is asked about each hit.
 _TELL_DOCUMENTS = """
     insert into documents.documents
     select workspace_id, document_id, display_name, tags, metadata, 'everyone', '{}', '{}', author_id, media_type,
-        0, '', document_version, document_version, language, page_count, null, 'indexed', 1, create_time, update_time
+        0, '', document_version, document_version, language, 0, null, 'indexed', 1, create_time, update_time
     from search.documents"""
 # Keys have the workspace in them, so all else of a row may be as it is.
 _TABLES = ("indexes", "documents", "chunks", "segments", "postings", "vocabulary", "models", "model_parts", "vectors")
@@ -151,7 +151,7 @@ def _document(doc_no: int, passages: int) -> Document:
         metadata={},
         author_id=_AUTHOR,
         audience=EVERYONE,
-        page_count=0,
+        revision=1,
         create_time=_NOW,
         update_time=_NOW,
     )
@@ -177,16 +177,16 @@ def _add_segment(
         for chunk_no, (row, length) in enumerate(zip(rows, lengths, strict=True), first_no):
             text, document_id = row.readable.text, row.document.facts.document_id
             key = (workspace_id, chunk_no, new_id(), document_id, row.ordinal, length)
-            copying.write_row((*key, text, list(row.readable.headings), 0, 0, len(text), _LANGUAGE))
+            copying.write_row((*key, text, list(row.readable.headings), 0, 0, len(text), _LANGUAGE, EVERYONE_ID))
     segment = Segment(index.next_segment_id, level_of(count), first_no, first_no + count - 1, count)
     doc_nos = np.array([row.document.doc_no for row in rows], np.int32)
     with services.units(workspace_id) as uow:
         uow.repo.segments.add(workspace_id, segment, doc_nos, SegmentState.LIVE)
-        uow.repo.postings.add(workspace_id, segment.segment_id, postings.build(first_no, terms))
-        uow.repo.vocabulary.count(workspace_id, EVERYONE_ID, count_words(row.readable for row in rows))
+        uow.repo.postings.add(workspace_id, segment.segment_id, postings.encoded(postings.build(0, terms), 0))
+        uow.repo.vocabulary.count(workspace_id, EVERYONE_ID, count_words(row.readable.vocabulary() for row in rows))
         uow.commit()
     return replace(index, next_chunk_no=first_no + count, next_segment_id=segment.segment_id + 1).counting(
-        0, count, sum(lengths)
+        0, count, sum(lengths), {_LANGUAGE: count}
     )
 
 
@@ -194,7 +194,7 @@ def _model(services: SearchServices, workspace_id: UUID) -> Model:
     """The vectors, as a worker's job makes them."""
     with services.units(workspace_id) as uow:
         wanted = uow.repo.models.by_state(workspace_id)[ModelState.BUILDING]
-    services.building.build(workspace_id, wanted.model_id, _never, time.sleep)
+    services.vector_builds.build(workspace_id, wanted.model_id, _never, time.sleep)
     with services.units(workspace_id) as uow:
         model = uow.repo.models.live(workspace_id)
     if model is None:

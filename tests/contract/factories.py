@@ -230,6 +230,7 @@ RESOURCES: Mapping[str, Callable[[Scene], str]] = {
     "workspaces/*/documents/*": _document,
     "workspaces/*/uploads/*": _upload,
     "workspaces/*/ingestions/*": _ingestion,
+    "workspaces/*/documentUsage": lambda scene: f"{scene.workspace}/documentUsage",
     "workspaces/*/index": lambda scene: f"{scene.workspace}/index",
     "users/*": lambda scene: scene.owner.name,
     "me/sessions/*": _session,

@@ -9,8 +9,10 @@ import pytest
 from services.documents.blobs.build import store_of
 from services.documents.blobs.port import BlobStore
 from services.documents.service import DocumentsServices, build_documents
+from services.kernel.caller import Caller, Grant
 from services.runtime import Runtime
 from tests.documents.shelf import Shelf
+from tests.support.acting import acting
 from tests.support.people import People
 from tests.tenancy.team import Team
 
@@ -46,3 +48,12 @@ def other_shelf(people: People, owner_database: "psycopg.Connection[Any]", store
     """Another one, of other people."""
     owner = people.new("stranger")
     return Shelf(Team(people, owner, people.workspace_of(owner, "Rivals").name, owner_database), store)
+
+
+@pytest.fixture
+def as_owner(shelf: Shelf) -> Iterator[None]:
+    """What the test does itself it does as the owner."""
+    owner, workspace_id = shelf.owner.user_id, shelf.workspace_id
+    grant = Grant(workspace_id, owner, "owner", frozenset())
+    with acting(Caller(user_id=owner, workspace_id=workspace_id, grant=grant)):
+        yield

@@ -8,12 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from google.api.httpbody_pb2 import HttpBody
+from psycopg import sql
 
 from plinth.documents.v1 import document_pb2, upload_pb2
 from plinth.documents.v1 import document_service_pb2 as pb
 from services.documents.blobs.port import BlobStore, blob_key
+from services.documents.model.uploads import MIN_PART_BYTES
+from services.documents.model.usage import Usage
 from tests.support.people import Person
 from tests.tenancy.team import Team
+
+# All that holds rows of a workspace, but for the one that counts them.
+TABLES = ("documents", "versions", "uploads", "upload_parts", "ingestions", "blobs")
 
 Kind = document_pb2.Visibility.Kind
 
@@ -21,6 +27,11 @@ Kind = document_pb2.Visibility.Kind
 def text(words: str = "") -> bytes:
     """Words that no other file has."""
     return f"{words} {secrets.token_hex(8)}".encode()
+
+
+def part(letter: bytes) -> bytes:
+    """As much as any part of an upload but the last must have."""
+    return letter * MIN_PART_BYTES
 
 
 @dataclass
@@ -102,6 +113,11 @@ class Shelf:
         request = pb.AppendUploadRequest(name=upload.name, offset=offset, content=HttpBody(data=data))
         return (person or self.owner).stubs.documents.AppendUpload(request).upload
 
+    def begin(self, rest: int = 5, person: Person | None = None, *, name: str = "large.txt") -> upload_pb2.Upload:
+        """A new upload whose first part, of the letter a, has arrived; `rest` bytes have not."""
+        upload = self.start(MIN_PART_BYTES + rest, person, name=name)
+        return self.append(upload, 0, part(b"a"), person)
+
     def finish(
         self, upload: upload_pb2.Upload, person: Person | None = None, *, sha256: str = "", request_id: str = ""
     ) -> document_pb2.Document:
@@ -156,7 +172,7 @@ class Shelf:
                 return numbers
 
     def told(self) -> list[str]:
-        """What was emitted about documents, oldest first, without package and version."""
+        """What people did with documents, as the audit log has it: oldest first, without package and version."""
         found = self.team.database.execute(
             "select action from kernel.audit where workspace_id = %s and action like 'plinth.documents.%%' order by id",
             [self.workspace_id],
@@ -185,6 +201,35 @@ class Shelf:
     def has_bytes(self, blob_id: UUID) -> bool:
         """Whether they lie in the store."""
         return self.store.exists(blob_key(self.workspace_id, blob_id))
+
+    def counted(self) -> Usage:
+        """What is told of the workspace, which is what there really is."""
+        told = self.owner.stubs.documents.GetDocumentUsage(
+            pb.GetDocumentUsageRequest(name=f"{self.workspace}/documentUsage")
+        ).document_usage
+        [row] = self.team.database.execute(
+            "select (select count(*) from documents.documents where workspace_id = %(id)s),"
+            " (select coalesce(sum(size_bytes), 0)::bigint from documents.versions where workspace_id = %(id)s),"
+            " (select coalesce(sum(size_bytes), 0)::bigint from documents.uploads where workspace_id = %(id)s)",
+            {"id": self.workspace_id},
+        )
+        assert (told.document_count, told.version_bytes, told.upload_bytes) == row
+        return Usage(documents=row[0], version_bytes=row[1], upload_bytes=row[2])
+
+    def rows(self, *tables: str) -> dict[str, int]:
+        """How many rows the workspace has in each table, or in these."""
+        counting = sql.SQL("select count(*) from documents.{} where workspace_id = %s")
+        found = {
+            table: self.team.database.execute(counting.format(sql.Identifier(table)), [self.workspace_id]).fetchall()
+            for table in tables or TABLES
+        }
+        return {table: count for table, [(count,)] in found.items()}
+
+    def waits_for(self, pid: int) -> bool:
+        """Whether some connection to the database waits for this one."""
+        find = "select exists (select from pg_stat_activity where %s = any (pg_blocking_pids(pid)))"
+        [(waits,)] = self.team.database.execute(find, [pid])
+        return bool(waits)
 
     def grow_old(self) -> None:
         """Let a day pass for all blobs that are here."""

@@ -1,31 +1,29 @@
 """What is left of uploads that died, of deleted documents and of purged workspaces: nothing, in the end."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
-from psycopg import sql
+from grpc import StatusCode
+from structlog.testing import capture_logs
 
-from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, Written
 from services.documents.model.documents import Facts
+from services.documents.model.uploads import MIN_PART_BYTES
+from services.documents.model.usage import Usage
+from services.documents.repository.blobs import _DOOMED
 from services.documents.service import DocumentsServices, build_documents
-from services.documents.subscribers import subscriptions
-from services.kernel.caller import Caller, Grant
-from services.kernel.errors import ConcurrentUpdate, DependencyUnavailable
-from services.kernel.events import Event
-from services.kernel.ids import new_id
-from services.kernel.outbox import event_type
+from services.documents.service.storage import keep
+from services.kernel.errors import ConcurrentUpdate, DependencyUnavailable, ResourceNotFound
 from services.kernel.unit_of_work import StubCallInUnitOfWork
 from services.runtime import Runtime
-from tests.documents.shelf import Shelf
-from tests.support.acting import acting
+from tests.documents.shelf import TABLES, Shelf
+from tests.support.errors import refused
 
 # A sweep takes what is left of every workspace: two at once would see each other's.
 pytestmark = pytest.mark.xdist_group("documents-sweep")
-
-TABLES = ("documents", "versions", "uploads", "upload_parts", "ingestions", "blobs")
 
 
 class Killed(BaseException):
@@ -34,10 +32,14 @@ class Killed(BaseException):
 
 @dataclass
 class Faulty:
-    """The store, until something is wrong with it: `wrong` raises, by what is asked of it and before or after that."""
+    """The store, until something is wrong with it: `wrong` raises, by what is asked of it and before or after that.
+
+    `before_read` happens once, before the next read.
+    """
 
     inner: BlobStore
     wrong: dict[str, BaseException] = field(default_factory=dict)
+    before_read: Callable[[], None] | None = None
 
     def _at(self, step: str) -> None:
         if step in self.wrong:
@@ -51,6 +53,9 @@ class Faulty:
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Generator[bytes]:
         self._at("before read")
+        if self.before_read is not None:
+            first, self.before_read = self.before_read, None
+            first()
         yield from self.inner.read(key, start, end)
 
     def delete(self, key: str) -> None:
@@ -74,25 +79,6 @@ def faulty(store: BlobStore) -> Faulty:
 def failing(runtime: Runtime, faulty: Faulty) -> DocumentsServices:
     """The use cases on the faulty store."""
     return build_documents(runtime.resources, runtime.settings, runtime.pager, faulty)
-
-
-@pytest.fixture
-def as_owner(shelf: Shelf) -> Iterator[None]:
-    """What the test does itself it does as the owner."""
-    owner, workspace_id = shelf.owner.user_id, shelf.workspace_id
-    grant = Grant(workspace_id, owner, "owner", frozenset())
-    with acting(Caller(user_id=owner, workspace_id=workspace_id, grant=grant)):
-        yield
-
-
-def rows(shelf: Shelf) -> dict[str, int]:
-    """How many rows the workspace has in each table."""
-    counting = sql.SQL("select count(*) from documents.{} where workspace_id = %s")
-    found = {
-        table: shelf.team.database.execute(counting.format(sql.Identifier(table)), [shelf.workspace_id]).fetchall()
-        for table in TABLES
-    }
-    return {table: count for table, [(count,)] in found.items()}
 
 
 def agrees(shelf: Shelf) -> bool:
@@ -206,7 +192,48 @@ class TestOutage:
 
         services.documents.create(shelf.workspace_id, Facts("open.txt"), asks_the_database())
         with services.units(), pytest.raises(StubCallInUnitOfWork):
-            services.documents._storage.delete(shelf.workspace_id, shelf.workspace_id)
+            services.storage.delete(shelf.workspace_id, shelf.workspace_id)
+
+
+class TestMeanwhile:
+    """What is deleted and collected between a call's look at its row and at its bytes is not found, and no fault."""
+
+    def test_a_download(self, shelf: Shelf, faulty: Faulty, failing: DocumentsServices, as_owner: None) -> None:
+        made = shelf.create()
+
+        def gone() -> None:
+            shelf.delete(made)
+            failing.housekeeping.sweep()
+
+        faulty.before_read = gone
+        with pytest.raises(ResourceNotFound):
+            failing.documents.download(shelf.workspace_id, UUID(made.name.rpartition("/")[2]), 0)
+
+    def test_the_end_of_an_upload(
+        self, shelf: Shelf, faulty: Faulty, failing: DocumentsServices, as_owner: None
+    ) -> None:
+        upload_id = failing.uploads.start(shelf.workspace_id, Facts("a.txt"), 4).upload_id
+        failing.uploads.append(shelf.workspace_id, upload_id, 0, b"part")
+
+        def gone() -> None:
+            failing.uploads.cancel(shelf.workspace_id, upload_id)
+            failing.housekeeping.sweep()
+
+        faulty.before_read = gone
+        with pytest.raises(ResourceNotFound):
+            failing.uploads.finish(shelf.workspace_id, upload_id, "")
+
+    def test_bytes_that_nobody_deleted_are_a_fault(
+        self, shelf: Shelf, services: DocumentsServices, as_owner: None
+    ) -> None:
+        made = shelf.create()
+        upload = shelf.append(shelf.start(4), 0, b"part")
+        for blob in shelf.blobs():
+            services.storage.delete(shelf.workspace_id, blob)
+        with refused(StatusCode.INTERNAL, "INTERNAL"):
+            shelf.read(made)
+        with refused(StatusCode.INTERNAL, "INTERNAL"):
+            shelf.finish(upload)
 
 
 class TestCollection:
@@ -225,51 +252,62 @@ class TestCollection:
         assert shelf.states() == {"live": 1}
 
     def test_an_upload_whose_week_is_over_goes_with_its_parts(self, shelf: Shelf, services: DocumentsServices) -> None:
-        old, young = shelf.start(10, name="old.txt"), shelf.start(10, name="young.txt")
-        shelf.append(old, 0, b"01234")
-        shelf.append(young, 0, b"01234")
+        old, young = shelf.begin(name="old.txt"), shelf.begin(name="young.txt")
         shelf.team.database.execute(
             "update documents.uploads set expire_time = now() where upload_id = %s", [old.name.rpartition("/")[2]]
         )
         services.housekeeping.sweep()
-        assert rows(shelf) | {"blobs": 1} == dict.fromkeys(TABLES, 0) | {"uploads": 1, "upload_parts": 1, "blobs": 1}
+        assert shelf.rows() == dict.fromkeys(TABLES, 0) | {"uploads": 1, "upload_parts": 1, "blobs": 1}
         assert agrees(shelf)
-        assert shelf.append(young, 5, b"56789").received_bytes == 10
+        assert shelf.counted() == Usage(upload_bytes=young.size_bytes)
+        assert shelf.append(young, MIN_PART_BYTES, b"56789").received_bytes == young.size_bytes
 
-    def test_a_purged_workspace_leaves_neither_rows_nor_bytes(
-        self, shelf: Shelf, other_shelf: Shelf, services: DocumentsServices
+    def test_it_sorts_no_million_blobs_for_each_hundred_of_them(self, shelf: Shelf) -> None:
+        with shelf.team.database.transaction(force_rollback=True):
+            shelf.team.database.execute(
+                "insert into documents.blobs select gen_random_uuid(), gen_random_uuid(), 'doomed', 0, '', now()"
+                " from generate_series(1, 20000)"
+            )
+            shelf.team.database.execute("analyze documents.blobs")
+            shelf.team.database.execute("set local plan_cache_mode = force_generic_plan")
+            before = {"after_workspace": shelf.workspace_id, "after_blob": shelf.workspace_id, "count": 100}
+            question = f"explain {_DOOMED.sql}"
+            plan = str(shelf.team.database.execute(question, before, prepare=True).fetchall())
+        assert "Index Only Scan using blobs_workspace_id_blob_id_idx" in plan
+        assert "Sort" not in plan
+
+    def test_what_nothing_refers_to_although_it_was_kept_is_found_a_day_later(
+        self, shelf: Shelf, services: DocumentsServices, as_owner: None
     ) -> None:
         shelf.create()
-        shelf.append(shelf.start(10), 0, b"01234")
-        theirs = other_shelf.create(b"theirs")
-        blobs = list(shelf.blobs())
-        with services.units(shelf.workspace_id) as uow:
-            services.housekeeping.forget_workspace(uow, shelf.workspace_id)
-            uow.commit()
-        services.housekeeping.sweep()
-        assert rows(shelf) == dict.fromkeys(TABLES, 0)
-        assert not any(map(shelf.has_bytes, blobs))
-        assert other_shelf.read(theirs) == b"theirs"
-
-    def test_it_hears_that_a_workspace_was_purged(self, shelf: Shelf, services: DocumentsServices) -> None:
-        shelf.create()
-        purged = tenancy_pb2.WorkspacePurged(workspace=shelf.workspace)
-        [subscription] = [one for one in subscriptions(services) if event_type(purged.DESCRIPTOR) in one.types]
-        event = Event(
-            position=1,
-            id=new_id(),
-            workspace_id=shelf.workspace_id,
-            type=event_type(purged.DESCRIPTOR),
-            source="//plinth/tenancy",
-            subject=shelf.workspace,
-            time=datetime.now(UTC),
-            data_schema=purged.DESCRIPTOR.full_name,
-            data=purged.SerializeToString(),
-            actor="services/tenancy",
-            traceparent="",
+        shelf.begin()
+        shelf.team.database.execute(
+            "update documents.ingestions set parsed_blob_id = (select blob_id from documents.blobs"
+            " where workspace_id = %(id)s limit 1) where workspace_id = %(id)s",
+            {"id": shelf.workspace_id},
         )
-        for _ in range(2):
-            with subscription.units(shelf.workspace_id) as uow:
-                subscription.handle(uow, event)
-                uow.commit()
-        assert shelf.states() == {"doomed": 1}
+        content = services.storage.write(shelf.workspace_id, [b"nobody's"])
+        with services.units() as uow:
+            keep(uow, shelf.workspace_id, content)
+            uow.commit()
+        services.housekeeping.doom_lost()
+        assert shelf.states() == {"live": 3}
+        shelf.grow_old()
+        with capture_logs() as logs:
+            services.housekeeping.doom_lost()
+        assert shelf.blobs()[content.blob_id] == "doomed"
+        assert shelf.states() == {"live": 2, "doomed": 1}
+        assert {"event": "blob.lost", "log_level": "warning", "blob": f"{shelf.workspace_id}/{content.blob_id}"} in logs
+
+    def test_what_is_doomed_although_something_refers_to_it_is_spared(
+        self, shelf: Shelf, services: DocumentsServices, as_owner: None
+    ) -> None:
+        document = shelf.create()
+        [blob] = shelf.blobs()
+        doom = "update documents.blobs set state = 'doomed' where workspace_id = %s"
+        shelf.team.database.execute(doom, [shelf.workspace_id])
+        with capture_logs() as logs:
+            services.housekeeping.sweep()
+        assert shelf.blobs() == {blob: "live"}
+        assert shelf.read(document)
+        assert {"event": "blob.needed", "log_level": "warning", "blob": f"{shelf.workspace_id}/{blob}"} in logs

@@ -11,12 +11,18 @@ import pytest
 
 from plinth.documents.v1 import document_pb2, ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
-from services.documents.model.ingestions import MOST_TRIES, Failure, IngestionReason
+from services.documents.model.ingestions import MOST_TRIES, Failure, Ingestion, IngestionReason
 from services.documents.model.names import INGESTION
 from services.documents.parsing.failures import ParseFailed
 from services.documents.parsing.failures import Reason as ParserReason
-from services.documents.service import DocumentsServices, Ingester, ingestions, tenure
-from services.documents.service.slots import Slot
+from services.documents.service import (
+    DocumentsServices,
+    Ingester,
+    ingester,
+    ingestions,
+    tenure,
+)
+from services.documents.service.slots import Slot, Slots
 from services.documents.service.tenure import Superseded, Tenure
 from services.kernel.caller import Caller
 from services.kernel.errors import DependencyUnavailable
@@ -104,8 +110,8 @@ class Going:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def slot(self) -> Slot:
-        return Slot(threading.Semaphore())
+    def slot(self, workspace_id: UUID) -> Slot:
+        return Slots(1).of(workspace_id)
 
     def run(self, held: Tenure, slot: Slot) -> None:
         raise self._error
@@ -148,7 +154,7 @@ class Hands:
 
     def check(self, held: Tenure) -> None:
         """Ask whether it is still wanted, whenever it was asked before."""
-        held._look_at = 0
+        held._lookout._look_at = 0
         with self._acting(held.ingestion.workspace_id):
             held.check()
 
@@ -298,6 +304,38 @@ class TestAttempts:
         found = get(shelf, document.ingestion)
         assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_ENCRYPTED)
         assert found.message == "It opens with a password only."
+
+    def test_one_whose_database_is_away_as_it_ends_says_so_later(
+        self, shelf: Shelf, hands: Hands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        advance, away = Tenure.advance, [DependencyUnavailable("database")] * 2
+
+        def advance_later(held: Tenure, change: tenure.Change) -> Ingestion:
+            if away:
+                raise away.pop()
+            return advance(held, change)
+
+        monkeypatch.setattr(Tenure, "advance", advance_later)
+        monkeypatch.setattr(ingester, "_PAUSE_SECONDS", 0.0)
+        document = shelf.create()
+        with pytest.raises(RetryableError):
+            hands.go_through(document.ingestion, 1, ParseFailed(ParserReason.TIMEOUT, "It took too long."))
+        assert away == []
+        assert [one.reason for one in get(shelf, document.ingestion).attempts] == [Reason.INGESTION_REASON_TIMEOUT]
+
+    def test_one_whose_last_answer_was_lost_has_its_job_come_back(
+        self, shelf: Shelf, hands: Hands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        advance = Tenure.advance
+
+        def advance_unheard(held: Tenure, change: tenure.Change) -> Ingestion:
+            advance(held, change)
+            raise DependencyUnavailable("database")
+
+        monkeypatch.setattr(Tenure, "advance", advance_unheard)
+        monkeypatch.setattr(ingester, "_PAUSE_SECONDS", 0.0)
+        with pytest.raises(DependencyUnavailable):
+            hands.go_through(shelf.create().ingestion, 1, ParseFailed(ParserReason.TIMEOUT, "It took too long."))
 
     @pytest.mark.parametrize("error", [LeaseLost(), JobCancelled()], ids=lambda value: type(value).__name__)
     def test_one_that_is_given_back_does_not_count(self, shelf: Shelf, hands: Hands, error: Exception) -> None:

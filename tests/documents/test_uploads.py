@@ -8,8 +8,8 @@ import pytest
 
 from plinth.documents.v1 import document_pb2, upload_pb2
 from plinth.documents.v1 import document_service_pb2 as pb
-from services.documents.model.uploads import MAX_PART_BYTES, MAX_UPLOADS
-from tests.documents.shelf import Shelf, text
+from services.documents.model.uploads import MAX_PART_BYTES, MAX_UPLOADS, MIN_PART_BYTES
+from tests.documents.shelf import Shelf, part, text
 from tests.support.acting import at_once
 from tests.support.errors import Refusal, refusal_of, refused
 
@@ -27,37 +27,42 @@ def cancel(shelf: Shelf, upload: upload_pb2.Upload) -> None:
 class TestParts:
     def test_they_become_one_document_with_what_was_said_at_the_start(self, shelf: Shelf) -> None:
         few = shelf.visible("admin")
-        upload = shelf.start(13, name="big.txt", tags=["a"], metadata={"k": "v"}, visibility=few)
+        whole = part(b"a") + part(b"b") + b"world!"
+        upload = shelf.start(len(whole), name="big.txt", tags=["a"], metadata={"k": "v"}, visibility=few)
         assert (upload.received_bytes, upload.author, upload.visibility) == (0, shelf.owner.name, few)
         assert upload.expire_time.seconds - upload.create_time.seconds == 7 * 24 * 3600
-        for offset, part in ((0, b"Hello"), (5, b", "), (7, b"world!")):
-            upload = shelf.append(upload, offset, part)
+        for data in (part(b"a"), part(b"b"), b"world!"):
+            upload = shelf.append(upload, upload.received_bytes, data)
         assert got(shelf, upload) == upload
-        made = shelf.finish(upload, sha256=hashlib.sha256(b"Hello, world!").hexdigest())
+        made = shelf.finish(upload, sha256=hashlib.sha256(whole).hexdigest())
         assert (made.display_name, list(made.tags), dict(made.metadata)) == ("big.txt", ["a"], {"k": "v"})
-        assert (made.visibility, shelf.read(made)) == (few, b"Hello, world!")
+        assert (made.visibility, shelf.read(made)) == (few, whole)
         with refused(CODE.NOT_FOUND, "NOT_FOUND"):
             got(shelf, upload)
         assert shelf.states() == {"live": 1, "doomed": 3}
 
     def test_a_part_whose_answer_was_lost_may_come_again(self, shelf: Shelf) -> None:
-        upload = shelf.append(shelf.start(10), 0, b"01234")
-        assert shelf.append(upload, 0, b"01234") == upload
-        assert shelf.append(upload, 5, b"56789").received_bytes == 10
-        assert shelf.append(upload, 0, b"01234").received_bytes == 10
+        upload = shelf.begin()
+        assert shelf.append(upload, 0, part(b"a")) == upload
+        whole = upload.size_bytes
+        assert shelf.append(upload, MIN_PART_BYTES, b"56789").received_bytes == whole
+        assert shelf.append(upload, 0, part(b"a")).received_bytes == whole
         assert shelf.states() == {"live": 2}
 
-    @pytest.mark.parametrize(("offset", "data"), [(0, b"other"), (0, b"0123"), (2, b"234"), (7, b"789")])
+    @pytest.mark.parametrize(
+        ("offset", "data"),
+        [(0, part(b"b")), (0, part(b"a") + b"a"), (2, part(b"a")), (MIN_PART_BYTES + 2, b"789")],
+    )
     def test_any_other_part_is_told_where_to_go_on(self, shelf: Shelf, offset: int, data: bytes) -> None:
-        upload = shelf.append(shelf.start(10), 0, b"01234")
+        upload = shelf.begin()
         with refused(CODE.ABORTED, "UPLOAD_OFFSET_MISMATCH") as refusal:
             shelf.append(upload, offset, data)
-        assert refusal.metadata == {"received_bytes": "5"}
+        assert refusal.metadata == {"received_bytes": str(MIN_PART_BYTES)}
         assert got(shelf, upload) == upload
 
     def test_of_two_at_once_one_wins(self, shelf: Shelf) -> None:
-        upload = shelf.start(100)
-        parts = [b"a" * 60, b"b" * 60]
+        upload = shelf.start(MIN_PART_BYTES + 40)
+        parts = [part(b"a"), part(b"b")]
 
         def attempt() -> upload_pb2.Upload | Refusal:
             try:
@@ -67,8 +72,19 @@ class TestParts:
 
         outcomes = at_once(2, attempt)
         [loser] = [one for one in outcomes if isinstance(one, Refusal)]
-        assert (loser.reason, loser.metadata) == ("UPLOAD_OFFSET_MISMATCH", {"received_bytes": "60"})
-        assert got(shelf, upload).received_bytes == 60
+        assert (loser.reason, loser.metadata) == ("UPLOAD_OFFSET_MISMATCH", {"received_bytes": str(MIN_PART_BYTES)})
+        assert got(shelf, upload).received_bytes == MIN_PART_BYTES
+        # Nor do the bytes of the other one wait for a day.
+        assert "writing" not in shelf.states()
+
+    def test_only_the_last_may_be_small(self, shelf: Shelf) -> None:
+        upload = shelf.start(2 * MIN_PART_BYTES)
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            shelf.append(upload, 0, part(b"a")[1:])
+        assert refusal.fields == ["content.data"]
+        upload = shelf.append(upload, 0, part(b"a") + b"more")
+        assert shelf.append(upload, upload.received_bytes, part(b"b")[4:]).received_bytes == upload.size_bytes
+        assert shelf.append(shelf.start(1), 0, b"1").received_bytes == 1
 
     def test_of_eight_that_repeat_each_other_all_are_told_the_same(self, shelf: Shelf) -> None:
         upload = shelf.start(9)
@@ -94,10 +110,10 @@ class TestParts:
 
 class TestFinish:
     def test_only_what_is_whole_can_be_finished(self, shelf: Shelf) -> None:
-        upload = shelf.append(shelf.start(10), 0, b"01234")
+        upload = shelf.begin(5)
         with refused(CODE.FAILED_PRECONDITION, "UPLOAD_INCOMPLETE") as refusal:
             shelf.finish(upload)
-        assert refusal.metadata == {"received_bytes": "5", "size_bytes": "10"}
+        assert refusal.metadata == {"received_bytes": str(MIN_PART_BYTES), "size_bytes": str(MIN_PART_BYTES + 5)}
 
     def test_what_arrived_must_be_what_was_sent(self, shelf: Shelf) -> None:
         upload = shelf.append(shelf.start(5), 0, b"01234")
@@ -160,8 +176,8 @@ class TestOwnership:
         shelf.start(5)
 
     def test_a_cancelled_one_is_gone_with_its_parts(self, shelf: Shelf) -> None:
-        upload = shelf.append(shelf.start(10), 0, b"01234")
+        upload = shelf.begin(5)
         cancel(shelf, upload)
         with refused(CODE.NOT_FOUND, "NOT_FOUND"):
-            shelf.append(upload, 5, b"56789")
+            shelf.append(upload, MIN_PART_BYTES, b"56789")
         assert shelf.states() == {"doomed": 1}

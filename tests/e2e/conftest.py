@@ -16,6 +16,7 @@ from services.mesh.supervisor import Supervisor
 from services.wiring import ALL_DOMAINS
 from tests.support.people import People, Person
 from tests.support.settings import ENVIRONMENT, settings_for_tests
+from tests.support.spans import SpanBook
 
 ORIGIN = "https://app.example"
 # A single thread: no call may wait for itself. Few bulk calls, so that somebody can use them up.
@@ -35,6 +36,7 @@ class Edge:
     channel: grpc.Channel
     people: People
     settings: Settings
+    spans: SpanBook
 
     def call(
         self,
@@ -60,17 +62,31 @@ class Edge:
         owner = self.people.new("owner")
         return owner, self.people.workspace_of(owner).name
 
+    def metrics(self) -> list[str]:
+        """What the mesh's processes tell Prometheus now, a line each."""
+        lines: list[str] = []
+        for child in [*self.mesh._servers, self.mesh._worker]:
+            assert child is not None
+            port = child.program.argv[child.program.argv.index("--metrics-port") + 1]
+            lines += httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+        return lines
+
     def database(self) -> "psycopg.Connection[Any]":
         """A connection of the database's owner."""
         return psycopg.connect(self.mesh.migrate_database_url)
 
 
-def _run(**options: Any) -> Iterator[Edge]:
+def _run(spans: SpanBook, **options: Any) -> Iterator[Edge]:
     def migrate(url: str) -> None:
         migrations.migrate(url)
 
     mesh = Supervisor.ephemeral(
-        migrate, env=_ENVIRONMENT, cors_origins=(ORIGIN,), drain_seconds=3.0, start_seconds=60.0, **options
+        migrate,
+        env=_ENVIRONMENT | {"PLINTH_OTLP_ENDPOINT": spans.address, "OTEL_BSP_SCHEDULE_DELAY": "100"},
+        cors_origins=(ORIGIN,),
+        drain_seconds=3.0,
+        start_seconds=60.0,
+        **options,
     )
     with (
         mesh,
@@ -82,19 +98,27 @@ def _run(**options: Any) -> Iterator[Edge]:
         def read(email: str) -> list[str]:
             return [mail.text for mail in read_mail(settings, recipient=email)]
 
-        yield Edge(mesh, rest, channel, People(channel, read), settings)
+        yield Edge(mesh, rest, channel, People(channel, read), settings, spans)
 
 
 @pytest.fixture(scope="session")
-def whole() -> Iterator[Edge]:
+def spans() -> Iterator[SpanBook]:
+    """Where all meshes export their spans to."""
+    book = SpanBook()
+    yield book
+    book.close()
+
+
+@pytest.fixture(scope="session")
+def whole(spans: SpanBook) -> Iterator[Edge]:
     """All domains in one server process."""
-    yield from _run()
+    yield from _run(spans)
 
 
 @pytest.fixture(scope="session")
-def divided() -> Iterator[Edge]:
+def divided(spans: SpanBook) -> Iterator[Edge]:
     """A process for each domain, each with a login that can touch its own domain alone."""
-    yield from _run(domains=[(domain,) for domain in ALL_DOMAINS])
+    yield from _run(spans, domains=[(domain,) for domain in ALL_DOMAINS])
 
 
 @pytest.fixture

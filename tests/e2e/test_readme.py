@@ -1,11 +1,11 @@
-"""Every command in the README does what it says.
+"""Every command in the README, and in the guide to search behind it, does what it says.
 
 The rules: the blocks fenced as `sh` run in order, each line of them, in one bash session at the root of the repository,
-against a running mesh. The addresses of `make up` (127.0.0.1:8080) stand for those of this mesh, `.venv/bin` for where
-our Python lies, and PLINTH_DATA_DIR names the mesh's data. A command that fails, anywhere in a pipeline, fails the
-test. Where a `json` block follows, the last JSON that was printed has its shape: the same keys, and the same codes and
-reasons. Lines that begin with `make`, in blocks without a language too, are not run (`make test` would come here
-again), but `make` has to know the target. `plinth COMMAND` in tables and text has to be a command.
+against a running mesh. The addresses of `make up` (port 8080 of this machine) stand for those of this mesh, `.venv/bin`
+for where our Python lies, and PLINTH_DATA_DIR names the mesh's data. A command that fails, anywhere in a pipeline,
+fails the test. Where a `json` block follows, the last JSON that was printed has its shape: the same keys, and the same
+codes and reasons. Lines that begin with `make`, in blocks without a language too, are not run (`make test` would come
+here again), but `make` has to know the target. `plinth COMMAND` in tables and text has to be a command.
 """
 
 import json
@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-ADDRESS = "127.0.0.1:8080"
+GUIDE = (ROOT / "docs" / "search.md").read_text()
+ADDRESS = re.compile(r"(127\.0\.0\.1|localhost):8080")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SAME_VALUE = ("code", "reason", "domain", "message", "@type", "displayName")
 _MARK = "--- block"
@@ -41,7 +42,7 @@ class Block:
     text: str
 
 
-BLOCKS = [Block(*found) for found in _FENCED.findall(README)]
+BLOCKS = [Block(*found) for found in _FENCED.findall(README + GUIDE)]
 SHELL = [number for number, block in enumerate(BLOCKS) if block.language == "sh"]
 MAKE = sorted({line.split("#")[0].strip() for b in BLOCKS for line in b.text.splitlines() if line.startswith("make ")})
 COMMANDS = sorted(set(re.findall(r"`(?:\.venv/bin/)?plinth ((?:[a-z]+ ?)+)", README)))
@@ -54,7 +55,7 @@ def printed(whole: Edge) -> dict[int, str]:
     for number in SHELL:
         lines = (line for line in BLOCKS[number].text.splitlines() if not line.startswith("make "))
         script += f"echo; echo '{_MARK} {number}'\n" + "\n".join(lines) + "\n"
-    script = script.replace(ADDRESS, whole.mesh.edge_address).replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    script = ADDRESS.sub(whole.mesh.edge_address, script).replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     environment = own_environment(**ENVIRONMENT, PLINTH_DATA_DIR=str(whole.mesh.options.data_dir))
     done = subprocess.run(
         ["bash"], input=script, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False

@@ -10,8 +10,11 @@ from plinth.events.v1 import delivery_pb2, event_pb2, job_pb2, webhook_endpoint_
 from plinth.events.v1 import event_service_pb2 as events
 from plinth.events.v1 import job_service_pb2 as jobs
 from plinth.events.v1 import webhook_service_pb2 as webhooks
-from plinth.tenancy.v1 import workspace_pb2
+from plinth.tenancy.v1 import events_pb2, workspace_pb2
 from plinth.tenancy.v1 import workspace_service_pb2 as workspaces
+from services.kernel.caller import Caller
+from services.kernel.unit_of_work import Units
+from tests.support.acting import acting
 from tests.support.people import People, Person
 from tests.support.waiting import until
 
@@ -39,6 +42,14 @@ class Office:
             etag = stub.GetWorkspace(workspaces.GetWorkspaceRequest(name=self.workspace)).workspace.etag
             wanted = workspace_pb2.Workspace(name=self.workspace, display_name=display_name, etag=etag)
             stub.UpdateWorkspace(workspaces.UpdateWorkspaceRequest(workspace=wanted))
+
+    def happen(self, units: Units[Any], *happenings: tuple[str, bool]) -> None:
+        """Make an event of each new name, restricted or not, in one commit."""
+        with acting(Caller(user_id=self.owner.user_id, workspace_id=self.workspace_id)), units() as uow:
+            for display_name, restricted in happenings:
+                message = events_pb2.WorkspaceUpdated(workspace=self.workspace, display_name=display_name)
+                uow.emit(self.workspace, message, restricted=restricted)
+            uow.commit()
 
     def renamed(self, *display_names: str) -> list[event_pb2.Event]:
         """The same, and the events, oldest first, once they are in the log."""

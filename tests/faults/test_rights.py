@@ -52,10 +52,11 @@ events.webhook_secrets      events:siud    events_system:sud
 
 documents.blobs             documents:siud  documents_system:sud
 documents.documents         documents:siud
-documents.ingestions        documents:siud  documents_system:su
+documents.ingestions        documents:siud  documents_system:s
 documents.upload_parts      documents:siud  documents_system:s
 documents.uploads           documents:siud  documents_system:sud
-documents.versions          documents:siud
+documents.usage             documents:siud  documents_system:sud
+documents.versions          documents:siud  documents_system:s
 
 search.audiences            search:siud
 search.chunks               search:siud
@@ -63,13 +64,15 @@ search.documents            search:siud
 search.early_news           search:siud    search_system:sd
 search.indexes              search:siud    search_system:s
 search.model_parts          search:siud
-search.models               search:siud
+search.models               search:siud    search_system:s
 search.postings             search:siud
 search.queries              search:siud    search_system:sd
+search.removed_chunks       search:siud
 search.segments             search:siud
 search.staged_chunks        search:siud    search_system:sd
+search.staged_segments      search:siud    search_system:s
 search.staged_vectors       search:siud    search_system:sd
-search.tombstones           search:siud
+search.tombstones           search:siud    search_system:s
 search.vectors              search:siud    maintenance:siudrtgm
 search.vocabulary           search:siud
 

@@ -86,6 +86,20 @@ class TestRecheck:
         _empty(aio_rig)
         assert idle.ended == 1
 
+    def test_each_answer_is_made_by_the_grant_that_was_judged_last(self, aio_rig: AioRig) -> None:
+        async def tell(request: Any, context: Any) -> AsyncIterator[Any]:
+            while True:
+                yield pb.Answer(text=" ".join(sorted(current_caller().require_grant().permissions)))
+
+        aio_rig.servicer.stream = tell
+        workspace, person = aio_rig.world.member("notes.read")
+        call = aio_rig.stub.WatchNote(pb.AskOfNote(name=note_of(workspace)), metadata=person.metadata, timeout=TIMEOUT)
+        assert next(call).text == "notes.read"
+        aio_rig.world.grant(workspace, person, "notes.read", "notes.write")
+        until(lambda: next(call).text == "notes.read notes.write", "what was granted meanwhile")
+        call.cancel()
+        _empty(aio_rig)
+
     def test_ends_nobody_elses(self, aio_rig: AioRig, idle: Idle) -> None:
         workspace, person = aio_rig.world.member("notes.read")
         other, bystander = aio_rig.world.member("notes.read")

@@ -64,6 +64,20 @@ class TestRead:
         assert (event.actor, event.traceparent) == (caller.principal, caller.traceparent)
         assert event.message() == created("Acme")
 
+    def test_what_is_restricted_stays_so_on_its_way_into_the_log_and_the_audit(
+        self, source: PostgresEventLog, head: int, units: Units[Session], caller: Caller, owner: Owner
+    ) -> None:
+        with units() as uow:
+            uow.emit("workspaces/1", created("for few"), restricted=True)
+            uow.emit("workspaces/1", created("for all"))
+            uow.commit()
+        read = _until_read(source, head, 2)
+        assert [(name_of(event), event.restricted) for event in read] == [("for few", True), ("for all", False)]
+        audited = owner.execute(
+            "select restricted from kernel.audit where workspace_id = %s order by id", [caller.workspace_id]
+        )
+        assert [row["restricted"] for row in audited] == [True, False]
+
     def test_pages_follow_each_other_without_a_gap(
         self, source: PostgresEventLog, head: int, units: Units[Session]
     ) -> None:

@@ -20,6 +20,7 @@ from services.kernel.feed import (
     GrantChanged,
     Invalidation,
     InvalidationHub,
+    Moved,
     PostgresFeed,
     SessionRevoked,
     UserSessionsRevoked,
@@ -37,6 +38,7 @@ _INVALIDATIONS = st.one_of(
     st.builds(SessionRevoked, _UUIDS),
     st.builds(UserSessionsRevoked, _UUIDS),
     st.builds(ApiKeyRevoked, _UUIDS),
+    st.builds(Moved, _UUIDS, _UUIDS),
 )
 
 
@@ -178,6 +180,16 @@ class TestHub:
         assert hub.healthy()
         hub.beat("a", time.monotonic() - MAX_SILENCE_SECONDS)
         assert not hub.healthy()
+
+    def test_what_moves_is_heard_by_those_alone_who_ask_for_it(self, hub: InvalidationHub) -> None:
+        caches: list[Invalidation | None] = []
+        streams: list[Invalidation | None] = []
+        hub.subscribe(caches.append)
+        hub.subscribe(streams.append, (Moved,))
+        moved, revoked = Moved(UUID(int=1), UUID(int=2)), SessionRevoked(UUID(int=3))
+        for one in (moved, revoked, None):
+            hub.publish(one)
+        assert (caches, streams) == ([revoked, None], [moved, None])
 
     def test_who_left_hears_no_more(self, hub: InvalidationHub) -> None:
         heard: list[tuple[str, Invalidation | None]] = []

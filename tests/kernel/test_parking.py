@@ -1,48 +1,95 @@
 """An event that a subscriber cannot handle is kept as a dead job, and handled when somebody requeues it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from plinth.events.v1 import job_service_pb2
-from plinth.tenancy.v1 import workspace_pb2, workspace_service_pb2
+from plinth.events.v1 import job_pb2, job_service_pb2
+from plinth.tenancy.v1 import events_pb2, workspace_pb2
 from services.kernel.db import Session
 from services.kernel.event_log import LogTail, PostgresEventLog
 from services.kernel.events import Event
 from services.kernel.jobs import Backoff, Worker
+from services.kernel.names import WORKSPACE
 from services.kernel.parking import Parking, parked_handlers
 from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Runner, Subscription
 from services.kernel.unit_of_work import UnitOfWork, Units
 from services.runtime import Runtime
-from tests.support.people import People
+from tests.support.people import People, Person
 from tests.support.waiting import until
 
 RENAMED = "plinth.tenancy.workspace.updated.v1"
+SUBSCRIBER = "tenancy.fragile"
+
+# One process at a time runs a subscriber.
+pytestmark = pytest.mark.xdist_group("parking")
 
 
-def _session(session: Session) -> Session:
-    return session
+class Fragile:
+    """A subscriber of one workspace that cannot handle anything while it is broken."""
+
+    def __init__(self, units: Units[Session], owner: Person, workspace: workspace_pb2.Workspace) -> None:
+        self._units = units
+        self._owner = owner
+        self.workspace = workspace.name
+        self.broken = True
+        self.handled: list[str] = []
+
+    def handle(self, _: UnitOfWork[Any], event: Event) -> None:
+        """What the subscription does."""
+        if event.subject == self.workspace:
+            if self.broken:
+                raise ValueError("broken for now")
+            self.handled.append(event.subject)
+
+    def happen(self, *, restricted: bool = False) -> None:
+        """Something that it subscribes to."""
+        [workspace_id] = WORKSPACE.ids(self.workspace)
+        with self._units(workspace_id) as uow:
+            uow.emit(self.workspace, events_pb2.WorkspaceUpdated(workspace=self.workspace), restricted=restricted)
+            uow.commit()
+
+    def jobs(self) -> list[job_pb2.Job]:
+        """What is parked, dead or under way again."""
+        request = job_service_pb2.ListJobsRequest(parent=self.workspace)
+        return [job for job in self._owner.stubs.jobs.ListJobs(request).jobs if job.kind == f"{SUBSCRIBER}.parked"]
+
+    def dead(self) -> job_pb2.Job:
+        """The parked event, once it is."""
+        until(lambda: [job.state for job in self.jobs()] == [job_pb2.Job.STATE_DEAD], "the event is parked")
+        [job] = self.jobs()
+        return job
+
+    def requeue(self, job: job_pb2.Job) -> None:
+        """Have it handled again."""
+        self._owner.stubs.jobs.RequeueJob(job_service_pb2.RequeueJobRequest(name=job.name))
 
 
-def test_it_is_seen_mended_and_requeued(
+@pytest.fixture
+def fragile(
     runtime: Runtime, people: People, sequencer: Sequencer, owner_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[Fragile]:
+    """It runs, and so does what handles parked events again."""
     monkeypatch.setattr("services.kernel.subscriptions._BACKOFF", Backoff(most=timedelta()))
     owner = people.new("owner")
-    workspace = people.workspace_of(owner)
-    database, broken, handled = runtime.database, [True], list[Event]()
+    units: Units[Session] = Units(runtime.resources, "tenancy", lambda session: session)
+    subscriber = Fragile(units, owner, people.workspace_of(owner))
+    with running(runtime, Subscription(SUBSCRIBER, frozenset({RENAMED}), subscriber.handle, units)):
+        yield subscriber
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("delete from kernel.cursors where subscriber = %s", [SUBSCRIBER])
+        connection.execute("delete from jobs.jobs where kind = %s", [f"{SUBSCRIBER}.parked"])
 
-    def handle(_: UnitOfWork[Any], event: Event) -> None:
-        if event.subject == workspace.name:
-            if broken:
-                raise ValueError("broken for now")
-            handled.append(event)
 
-    units = Units(runtime.resources, "tenancy", _session)
-    subscription = Subscription("tenancy.fragile", frozenset({RENAMED}), handle, units)
+@contextmanager
+def running(runtime: Runtime, subscription: Subscription[Any]) -> Iterator[None]:
+    """A worker of this one subscription."""
+    database = runtime.database
     source = PostgresEventLog(database, database.connect)
     tail = LogTail(source)
     runner = Runner(
@@ -59,27 +106,30 @@ def test_it_is_seen_mended_and_requeued(
     runner.start()
     worker.start()
     try:
-        wanted = workspace_pb2.Workspace(name=workspace.name, display_name="Renamed", etag=workspace.etag)
-        owner.stubs.workspaces.UpdateWorkspace(workspace_service_pb2.UpdateWorkspaceRequest(workspace=wanted))
-
-        def dead() -> list[Any]:
-            request = job_service_pb2.ListDeadJobsRequest(parent=workspace.name)
-            return list(owner.stubs.jobs.ListDeadJobs(request).jobs)
-
-        until(dead, "the event is parked")
-        [job] = dead()
-        assert job.subject == workspace.name
-        assert "broken for now" in job.last_error
-        assert not handled
-        broken.clear()
-        owner.stubs.jobs.RequeueJob(job_service_pb2.RequeueJobRequest(name=job.name))
-        until(lambda: handled, "the event is handled")
-        until(lambda: not dead(), "the job is done")
+        yield
     finally:
         worker.stop()
         runner.stop()
         tail.stop()
         source.close()
-        with psycopg.connect(owner_url) as connection:
-            connection.execute("delete from kernel.cursors where subscriber = 'tenancy.fragile'")
-    assert [event.subject for event in handled] == [workspace.name]
+
+
+def test_it_is_seen_mended_and_requeued(fragile: Fragile) -> None:
+    fragile.happen()
+    job = fragile.dead()
+    assert job.subject == fragile.workspace
+    assert "broken for now" in job.last_error
+    assert not fragile.handled
+    fragile.broken = False
+    fragile.requeue(job)
+    until(lambda: fragile.handled, "the event is handled")
+    until(lambda: not fragile.jobs(), "the job is done")
+    assert fragile.handled == [fragile.workspace]
+
+
+def test_of_a_restricted_one_nobody_reads_what_the_error_says(fragile: Fragile) -> None:
+    fragile.happen(restricted=True)
+    job = fragile.dead()
+    assert job.last_error == "ValueError"
+    fragile.requeue(job)
+    until(lambda: [job.last_error for job in fragile.jobs()] == ["RetryableError: ValueError"], "another failure")

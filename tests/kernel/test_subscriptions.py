@@ -306,6 +306,18 @@ class TestPoison:
         assert rig.parked.events == [(rig.name, f"{rig.mark}/poison", "ZeroDivisionError: by zero")]
         until(lambda: rig.cursor() == rig.source.head(), "a cursor at the head")
 
+    def test_what_an_error_says_of_a_restricted_event_is_not_kept(self, rig: Rig, running: Start) -> None:
+        def handle(_: UnitOfWork[Session], event: Event) -> None:
+            if name_of(event).startswith(rig.mark):
+                raise ValueError(f"{name_of(event)} is not for everyone")
+
+        running(rig.runner(handle))
+        with rig.units(new_id()) as uow:
+            uow.emit("workspaces/x", created(f"{rig.mark}/secret"), restricted=True)
+            uow.commit()
+        until(lambda: rig.parked.events, "a parked event")
+        assert rig.parked.events == [(rig.name, f"{rig.mark}/secret", "ValueError")]
+
     def test_what_failed_and_then_succeeds_is_not_parked(self, rig: Rig, running: Start) -> None:
         failures = iter([ZeroDivisionError, KeyError])
 

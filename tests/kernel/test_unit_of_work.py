@@ -40,6 +40,18 @@ class TestCommit:
         assert _count(owner, "audit", caller.workspace_id) == 1
         assert len(owner.execute("select 1 from kernel.mail where recipient = %s", [recipient]).fetchall()) == 1
 
+    def test_what_a_machine_does_by_itself_leaves_an_event_and_no_audit_row(
+        self, units: Units[Session], caller: Caller, owner: Owner
+    ) -> None:
+        with units() as uow:
+            uow.emit("workspaces/1", EVENT, audited=False)
+            uow.emit("workspaces/2", EVENT)
+            uow.emit("workspaces/3", EVENT, audited=False)
+            uow.commit()
+        assert _count(owner, "outbox", caller.workspace_id) == 3
+        left = owner.execute("select resource from kernel.audit where workspace_id = %s", [caller.workspace_id])
+        assert left.fetchall() == [{"resource": "workspaces/2"}]
+
     def test_without_it_nothing_stays(self, units: Units[Session], caller: Caller, owner: Owner) -> None:
         with units() as uow:
             uow.emit("workspaces/1", EVENT)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import psycopg
 
 from plinth.search.v1 import index_service_pb2 as pb
-from services.kernel.caller import Caller
+from services.kernel.caller import Caller, Grant
 from services.kernel.ids import new_id
 from services.search.model.facts import EVERYONE_ID, News, Telling
 from services.search.model.names import DOCUMENT
@@ -18,6 +18,7 @@ from services.search.model.query import parse
 from services.search.service import SearchServices
 from services.search.service.lexical import Matches, lexical
 from services.search.service.reading import Snapshot
+from services.search.service.words import COUNT
 from tests.support.acting import acting
 from tests.support.stubs import Stubs
 
@@ -46,8 +47,9 @@ class Library:
         return f"workspaces/{self.workspace_id}"
 
     def acting(self) -> AbstractContextManager[Caller]:
-        """What runs inside runs in this workspace, as documents' worker does."""
-        return acting(Caller(service="documents", workspace_id=self.workspace_id))
+        """What runs inside runs in this workspace, as documents' worker does, or somebody who owns it."""
+        grant = Grant(self.workspace_id, AUTHOR, "owner", frozenset())
+        return acting(Caller(service="documents", workspace_id=self.workspace_id, grant=grant))
 
     def stage(
         self,
@@ -57,8 +59,9 @@ class Library:
         version: int = 1,
         language: str = "en",
         headings: Sequence[str] = (),
+        languages: Sequence[str] = (),
     ) -> None:
-        """Stage passages with these texts, which stand one behind the other."""
+        """Stage passages with these texts, which stand one behind the other; some in `languages` of their own."""
         request = pb.StageChunksRequest(
             parent=self.workspace, document=self.name_of(document_id), version=version, language=language
         )
@@ -68,6 +71,7 @@ class Library:
                 ordinal=ordinal,
                 text=text,
                 headings=headings,
+                language=languages[ordinal] if languages else "",
                 start=ordinal,
                 end=ordinal + 1,
             )
@@ -102,10 +106,10 @@ class Library:
         request.facts.update_time.FromDatetime(moment)
         return request
 
-    def hear(self, document_id: UUID, telling: Telling | None, *, hours: int = 1) -> None:
-        """What became of a document, so many hours after noon."""
+    def hear(self, document_id: UUID, telling: Telling | None, *, hours: int = 1, revision: int | None = None) -> None:
+        """What became of a document, so many hours after noon; that was its so-manieth change, too, unless stated."""
         with self.acting(), self.services.units() as uow:
-            news = News(NOON + timedelta(hours=hours), telling)
+            news = News(NOON + timedelta(hours=hours), hours if revision is None else revision, telling)
             self.services.publishing.hear(uow, self.workspace_id, document_id, news)
             uow.commit()
 
@@ -113,10 +117,24 @@ class Library:
         """Delete a document."""
         self.hear(document_id, None)
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Do what the job does."""
         with self.acting():
-            self.services.tending.tend(self.workspace_id, lambda: None)
+            self.services.maintenance.maintain(self.workspace_id, lambda: None)
+
+    def jobs(self, kind: str) -> int:
+        """How many jobs of a kind wait."""
+        query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
+        row = self.database.execute(query, [self.workspace_id, kind]).fetchone()
+        return int(row[0]) if row else 0
+
+    def settle(self) -> None:
+        """Do the jobs that count words."""
+        query = "select id, payload from jobs.jobs where workspace_id = %s and kind = %s"
+        for job_id, payload in self.database.execute(query, [self.workspace_id, COUNT]).fetchall():
+            with self.acting():
+                self.services.counting.count(self.workspace_id, UUID(bytes=payload), lambda: None)
+            self.database.execute("delete from jobs.jobs where id = %s", [job_id])
 
     def find(
         self, query: str, *, filter: str = "", audiences: Sequence[int] | None = None, limit: int = 1000

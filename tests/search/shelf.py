@@ -4,24 +4,28 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
 import psycopg
+from google.protobuf.message import Message
 
-from services.kernel.caller import Caller
+from services.kernel.caller import Caller, Grant
 from services.kernel.etags import etag_of
 from services.kernel.ids import new_id
+from services.kernel.outbox import event_type
 from services.search.model import analysis
 from services.search.model.facts import EVERYONE, Facts
 from services.search.model.index import EmbedderKind, IndexPatch, IndexView
 from services.search.model.passages import Passage, Place
 from services.search.service import SearchServices
+from services.search.service.model_lifecycle import BUILD, DROP
 from services.search.service.reading import Snapshot
-from services.search.service.succession import BUILD, DROP
 from tests.search.library import AUTHOR, NOON, chunk_id
 from tests.support.acting import acting
+
+E = TypeVar("E", bound=Message)
 
 TOPICS = {
     "cars": ("car automobile engine wheel driver road brake fuel gear tyre", "vehicle"),
@@ -84,7 +88,7 @@ class Shelf:
             metadata={},
             author_id=AUTHOR,
             audience=EVERYONE,
-            page_count=0,
+            revision=1,
             create_time=NOON,
             update_time=NOON,
         )
@@ -110,8 +114,8 @@ class Shelf:
         query = "select id, kind, payload from jobs.jobs where workspace_id = %s and kind = any(%s) order by id"
         while rows := self.database.execute(query, [self.workspace_id, [BUILD, DROP]]).fetchall():
             for job_id, kind, payload in rows:
-                building = self.services.building
-                run = building.build if kind == BUILD else building.drop
+                builds = self.services.vector_builds
+                run = builds.build if kind == BUILD else builds.drop
                 with self.acting():
                     run(self.workspace_id, UUID(bytes=payload), check, lambda _: None)
                 self.database.execute("delete from jobs.jobs where id = %s", [job_id])
@@ -148,6 +152,15 @@ class Shelf:
         query = f"select {columns} from search.{table} where workspace_id = %s order by 1"  # noqa: S608
         return self.database.execute(query, [self.workspace_id]).fetchall()
 
+    def told(self, event: type[E]) -> list[E]:
+        """The events of this kind of which the workspace was told."""
+        query = """select data from (
+                select workspace_id, type, time, data from kernel.outbox
+                union all select workspace_id, type, time, data from kernel.event_log
+            ) told where workspace_id = %s and type = %s order by time"""
+        rows = self.database.execute(query, [self.workspace_id, event_type(event.DESCRIPTOR)])
+        return [event.FromString(data) for (data,) in rows]
+
     def models(self) -> list[str]:
         """The states of the models."""
         return sorted(state for (state,) in self.rows("models", "state"))
@@ -168,5 +181,6 @@ class Shelf:
         return replace(self, workspace_id=new_id())
 
     def acting(self) -> AbstractContextManager[Caller]:
-        """What runs inside runs in this workspace."""
-        return acting(Caller(service="documents", workspace_id=self.workspace_id))
+        """What runs inside runs in this workspace, for somebody who owns it."""
+        grant = Grant(self.workspace_id, AUTHOR, "owner", frozenset())
+        return acting(Caller(service="documents", workspace_id=self.workspace_id, grant=grant))

@@ -16,9 +16,11 @@ import pytest
 from numpy.typing import NDArray
 
 from services.kernel.caller import Caller
+from services.kernel.config import Settings
 from services.kernel.ids import new_id
 from services.runtime import Runtime
 from services.search.model import analysis, bm25, lsa, postings
+from services.search.model.hits import MAX_HITS
 from services.search.model.index import EmbedderKind
 from services.search.model.vectors import Model, ModelState
 from services.search.repository import nearest
@@ -38,6 +40,7 @@ COUNT = 2_000
 # Each document has as many passages.
 OF_DOCUMENT = 5
 LIMIT = 10
+MANY = 1_000
 
 
 def passages(count: int) -> list[Counter[str]]:
@@ -75,20 +78,22 @@ class Library:
         with acting(Caller(workspace_id=self.model.workspace_id)), self.services.units() as uow:
             yield uow
 
-    def near(self, query: NDArray[np.float32], allowed: NDArray[np.bool_] | None) -> list[int]:
+    def near(self, query: NDArray[np.float32], allowed: NDArray[np.bool_] | None, limit: int = LIMIT) -> list[int]:
         with self.reading() as uow:
-            found = self.services.meaning.nearest(uow, self.snapshot, self.model, query, allowed, LIMIT)
+            found = self.services.meaning.nearest(uow, self.snapshot, self.model, query, allowed, limit)
         return [int(number) for number in found.chunk_nos]
 
-    def recall(self, allowed: NDArray[np.bool_] | None) -> float:
-        """Which share of the ten nearest is found; what is as near as the tenth, but for rounding, is as good."""
+    def recall(self, allowed: NDArray[np.bool_] | None, limit: int = LIMIT) -> float:
+        """Which share of the nearest is found; what is as near as the last of them, but for rounding, is as good."""
         shares = []
         for query in self.queries:
             cosines = self.vectors @ query
             if allowed is not None:
                 cosines[~allowed[self.snapshot.doc_nos]] = -1
-            tenth = np.sort(cosines)[-LIMIT]
-            shares.append(np.mean(cosines[self.near(query, allowed)] >= tenth - 2e-4))
+            last = max(np.sort(cosines)[-limit], 0)
+            wanted = min(limit, int(np.count_nonzero(cosines > 0)))
+            found = np.count_nonzero(cosines[self.near(query, allowed, limit)] >= last - 2e-4)
+            shares.append(min(found / wanted, 1))
         return float(np.mean(shares))
 
 
@@ -116,13 +121,12 @@ def library(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Libr
         COUNT,
         COUNT,
         True,
+        COUNT,
         NOON,
     )
     services = build_search(runtime.resources, runtime.settings)
-    snapshot = Snapshot(
-        model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (1,), doc_nos, int(doc_nos[-1]) + 1
-    )
-    graphs = Graphs(lambda: runtime.database.connect("graphs"))
+    snapshot = Snapshot(model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (), doc_nos, int(doc_nos[-1]) + 1)
+    graphs = Graphs(lambda: runtime.database.connect("graphs"), MANY)
     made = Library(
         services, graphs, model, snapshot, folded, np.array([v for v in map(projection.fold, asked) if v.any()])
     )
@@ -159,6 +163,11 @@ class TestNearest:
             # So small an index is compared as a whole otherwise.
             patch.setattr(meaning, "few", lambda left, total, limit: False)
             assert library.recall(None if share is None else every(share)) >= 0.98
+
+    def test_finds_nearly_all_that_can_be_paged_through(self, library: Library) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(meaning, "few", lambda left, total, limit: False)
+            assert library.recall(None, MAX_HITS) >= 0.95
 
     def test_finds_all_where_a_filter_keeps_few(self, library: Library) -> None:
         assert library.recall(every(0.1)) == 1
@@ -205,15 +214,18 @@ class TestGraph:
     """From five passages on, in a workspace with a provider."""
 
     @pytest.fixture
-    def shelf(self, runtime: Runtime, provider: Provider, owner_database: "psycopg.Connection[Any]") -> Shelf:
+    def provided(self, runtime: Runtime, provider: Provider) -> Settings:
         given = {
             "embedder_url": provider.url,
             "embedder_model": "test-model",
             "embedder_dimensions": DIMENSIONS,
             "search_graph_from": 5,
         }
-        settings = type(runtime.settings)(**runtime.settings.model_dump() | given)
-        shelf = Shelf(build_search(runtime.resources, settings), owner_database)
+        return Settings(**runtime.settings.model_dump() | given)
+
+    @pytest.fixture
+    def shelf(self, runtime: Runtime, provided: Settings, owner_database: "psycopg.Connection[Any]") -> Shelf:
+        shelf = Shelf(build_search(runtime.resources, provided), owner_database)
         shelf.use(EmbedderKind.OPENAI)
         shelf.work()
         return shelf
@@ -243,11 +255,29 @@ class TestGraph:
         shelf.work()
         assert valid(owner_database, next_id) is None
 
+    def test_that_there_is_no_room_for_is_done_without(
+        self, shelf: Shelf, runtime: Runtime, provided: Settings, owner_database: "psycopg.Connection[Any]"
+    ) -> None:
+        ((model_id,),) = shelf.rows("models", "model_id")
+        no_room = provided.model_copy(update={"search_most_graphs": 0})
+        full = replace(shelf, services=build_search(runtime.resources, no_room))
+        full.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        full.work()
+        live = full.view().live
+        assert live is not None
+        assert not live.approximate
+        assert valid(owner_database, model_id) is None
+        assert len(full.near("a fox")) == 5
+        # As soon as there is room, the next publish has it made.
+        shelf.put(["seven newts"])
+        shelf.work()
+        assert valid(owner_database, model_id)
+
     def test_that_a_killed_worker_left_half_done_is_made_again(
         self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
     ) -> None:
         ((model_id,),) = shelf.rows("models", "model_id")
-        graphs = Graphs(lambda: shelf.services.units._resources.database.connect("graphs"))
+        graphs = Graphs(lambda: shelf.services.units._resources.database.connect("graphs"), MANY)
         graphs.make(shelf.workspace_id, model_id, DIMENSIONS, lambda _: None)
         owner_database.execute(
             "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)",
@@ -262,8 +292,9 @@ class TestGraph:
         shelf.work()
         ((model_id,),) = shelf.rows("models", "model_id")
         with shelf.acting(), shelf.services.units() as uow:
-            shelf.services.housekeeping.forget_workspace(uow, shelf.workspace_id)
+            shelf.services.forgetting.begin(uow, shelf.workspace_id)
             uow.commit()
+        with shelf.acting():
+            shelf.services.forgetting.purge(shelf.workspace_id, lambda: None, lambda _: None)
         assert shelf.rows("vectors", "chunk_no") == []
-        shelf.work()
         assert valid(owner_database, model_id) is None

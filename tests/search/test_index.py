@@ -1,5 +1,6 @@
 """The index as people see it: looked at, set up, and built anew."""
 
+from datetime import UTC, timedelta
 from uuid import UUID
 
 import grpc
@@ -7,10 +8,13 @@ import pytest
 
 from plinth.search.v1 import index_pb2
 from plinth.search.v1 import index_service_pb2 as pb
-from services.search.service.merging import TEND
-from tests.search.library import Library
+from plinth.search.v1.events_pb2 import IndexUpdated
+from services.search.service.maintenance import MAINTAIN
+from tests.search.library import NOON, Library
+from tests.search.shelf import Shelf
 from tests.support.errors import refused
 from tests.support.people import People, Person
+from tests.tenancy.team import Team
 
 CODE = grpc.StatusCode
 OPENAI, NONE = index_pb2.EMBEDDER_KIND_OPENAI, index_pb2.EMBEDDER_KIND_NONE
@@ -22,6 +26,12 @@ def owner(people: People, library: Library) -> Person:
     person = people.new("owner")
     library.workspace_id = UUID(people.workspace_of(person).name.removeprefix("workspaces/"))
     return person
+
+
+@pytest.fixture
+def team(people: People, owner: Person, library: Library) -> Team:
+    """Who else is in that workspace."""
+    return Team(people, owner, library.workspace, library.database)
 
 
 def get(owner: Person, library: Library) -> index_pb2.Index:
@@ -42,8 +52,24 @@ class TestGet:
         library.publish(["grey fox"])
         index = get(owner, library)
         assert (index.document_count, index.passage_count, index.term_count) == (3, 4, 8)
-        assert list(index.languages) == ["en", "de"]
+        assert list(index.languages) == ["de", "en"]
         assert (index.embedder, index.log_queries) == (index_pb2.EMBEDDER_KIND_LSA, True)
+
+    def test_counts_nothing_that_the_caller_does_not_see(self, owner: Person, team: Team, library: Library) -> None:
+        library.publish(["ein Fuchs", "ein Wolf"], language="de")
+        before = get(team.viewer, library)
+        later, members = NOON + timedelta(days=1), [team.member.name]
+        for language in ("en", "fr", "es"):
+            texts = ["red fox", "grey wolf"]
+            library.publish(texts, language=language, update_time=later, everyone=False, members=members)
+        seen = get(team.viewer, library)
+        assert (seen.document_count, seen.passage_count, seen.term_count, list(seen.languages)) == (1, 2, 4, ["de"])
+        assert seen.update_time.ToDatetime(UTC) == NOON
+        assert before.document_count == seen.document_count
+        for person in (owner, team.member):
+            index = get(person, library)
+            assert (index.document_count, index.passage_count, index.term_count) == (4, 8, 16)
+            assert list(index.languages) == ["de", "en", "es", "fr"]
 
     def test_is_for_those_who_may_read_documents(self, owner: Person, people: People, library: Library) -> None:
         with refused(CODE.NOT_FOUND, "NOT_FOUND"):
@@ -59,6 +85,8 @@ class TestUpdate:
         assert after.etag != before.etag
         with refused(CODE.ABORTED, "ETAG_MISMATCH"):
             update(owner, before, "log_queries")
+        [told] = Shelf(library.services, library.database, library.workspace_id).told(IndexUpdated)
+        assert told == IndexUpdated(index=before.name, changed_fields=["embedder"], embedder=NONE, log_queries=True)
 
     def test_that_changes_nothing_makes_no_new_etag(self, owner: Person, library: Library) -> None:
         before = get(owner, library)
@@ -76,8 +104,8 @@ class TestRebuild:
         for _ in range(2):
             owner.stubs.index.RebuildIndex(pb.RebuildIndexRequest(name=f"{library.workspace}/index"))
         query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
-        assert library.database.execute(query, [library.workspace_id, TEND]).fetchone() == (1,)
-        library.tend()
+        assert library.database.execute(query, [library.workspace_id, MAINTAIN]).fetchone() == (1,)
+        library.maintain()
         assert list(library.find("fox")) == ["red fox"]
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
 

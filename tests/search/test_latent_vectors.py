@@ -1,14 +1,20 @@
 """Latent semantic vectors: when there are any, what they find, and that a killed worker leaves none out."""
 
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import psycopg
 import pytest
 
 from plinth.search.v1 import events_pb2
 from services.kernel.ids import new_id
+from services.search.model import lsa
 from services.search.model.index import EmbedderKind
-from services.search.service import SearchServices
+from services.search.model.lsa import Projection
+from services.search.repository import models
+from services.search.service import SearchServices, preparing
+from services.search.service.model_lifecycle import PRUNE
 from tests.search.shelf import TOPICS, Shelf, about
 
 
@@ -24,6 +30,17 @@ def shelf(services: SearchServices, owner_database: "psycopg.Connection[Any]") -
 
 class Stop(Exception):
     """The worker is killed."""
+
+
+def learnt(shelf: Shelf) -> Projection:
+    """By the one model there is."""
+    return Projection.from_parts([data for _, data in shelf.rows("model_parts", "part, data")])
+
+
+def prunings(shelf: Shelf) -> list[UUID]:
+    """The models that a worker is to go through."""
+    query = "select payload from jobs.jobs where workspace_id = %s and kind = %s"
+    return [UUID(bytes=payload) for (payload,) in shelf.database.execute(query, [shelf.workspace_id, PRUNE])]
 
 
 class TestFirstModel:
@@ -47,13 +64,7 @@ class TestFirstModel:
         assert shelf.complete()
 
     def test_is_told_of(self, shelf: Shelf) -> None:
-        tables = [f"select data from kernel.{table} where workspace_id = %s" for table in ("outbox", "event_log")]  # noqa: S608
-        query = " union all ".join(tables)
-        told = [
-            events_pb2.IndexSwapped.FromString(data)
-            for (data,) in shelf.database.execute(query, [shelf.workspace_id] * 2)
-        ]
-        assert [event.live.vector_count for event in told] == [300]
+        assert [event.live.vector_count for event in shelf.told(events_pb2.IndexSwapped)] == [300]
 
     def test_of_text_that_is_all_the_same_is_not_tried_again_and_again(self, shelf: Shelf) -> None:
         alike = shelf.beside()
@@ -83,6 +94,53 @@ class TestPublish:
         assert len(shelf.rows("vectors", "chunk_no")) == count
         assert shelf.near("qwertz") == []
         shelf.put([], document, version=2)
+
+
+class TestWordsThatNobodyHas:
+    def test_are_forgotten_by_the_model_within_a_week(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lsa, "PART_BYTES", 4_000)
+        monkeypatch.setattr(models, "_PARTS_AT_ONCE", 2)
+        own = shelf.beside()
+        for topic in TOPICS:
+            own.put(about(topic, 75, seed=3))
+        secret = own.put([f"zebra {text}" for text in about("sea", 5, seed=4)])
+        own.work()
+        assert {"zebra", "ship"} <= learnt(own).rows.keys()
+        meant = learnt(own).fold({"vessel": 1, "ship": 2})
+        own.put([], secret, version=2)
+        with own.acting():
+            own.services.maintenance.maintain(own.workspace_id, lambda: None)
+        own.services.vector_builds.ask_where_due()
+        assert prunings(own) == []
+        own.database.execute(
+            "update search.models set prune_time = prune_time - interval '8 days' where workspace_id = %s",
+            [own.workspace_id],
+        )
+        own.services.vector_builds.ask_where_due()
+        own.services.vector_builds.ask_where_due()
+        (model_id,) = prunings(own)
+        with own.acting():
+            own.services.vector_builds.prune(own.workspace_id, model_id, lambda: None)
+        assert "zebra" not in learnt(own).rows
+        assert len(own.rows("model_parts", "part")) > 2
+        assert np.allclose(learnt(own).fold({"vessel": 1, "ship": 2}), meant)
+        own.database.execute("delete from jobs.jobs where workspace_id = %s", [own.workspace_id])
+        own.services.vector_builds.ask_where_due()
+        assert prunings(own) == []
+
+
+class TestLongDocuments:
+    def test_get_their_vectors_from_a_job(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(preparing, "SEGMENT", 4)
+        texts = about("sea", 11, seed=9)
+        document = shelf.put(texts)
+        assert not shelf.complete()
+        shelf.work()
+        assert shelf.complete()
+        shelf.put(texts[:3], document, version=2)
+        live = shelf.view().live
+        assert live is not None
+        assert live.vector_count == len(shelf.rows("vectors", "chunk_no"))
 
 
 class TestNextModel:

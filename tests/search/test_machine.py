@@ -14,6 +14,10 @@ from services.kernel.ids import new_id
 from services.search.model import bm25, postings, segments
 from services.search.model.facts import Telling
 from services.search.model.passages import Readable
+from services.search.model.query import parse
+from services.search.service.lexical import Matches, lexical
+from services.search.service.reading import Snapshot
+from services.search.service.seeing import View, Viewer
 from tests.search.library import Library
 
 WORDS = ("fox", "wolf", "bear", "hare", "owl")
@@ -63,14 +67,14 @@ class Machine(RuleBasedStateMachine):
         del self.texts[document]
 
     @rule()
-    def tend(self) -> None:
-        self.library.tend()
+    def maintain(self) -> None:
+        self.library.maintain()
 
     @rule()
     def rebuild(self) -> None:
         with self.library.acting():
             self.library.services.index.rebuild(self.library.workspace_id)
-        self.library.tend()
+        self.library.maintain()
 
     @invariant()
     def answers_as_one_that_is_built_anew(self) -> None:
@@ -88,6 +92,27 @@ class Machine(RuleBasedStateMachine):
             assert sorted(map(float, found.ranking.scores)) == pytest.approx(sorted(map(float, expected.scores)))
             texts = Counter(self.library.texts(map(int, found.ranking.chunk_nos)))
             assert texts == Counter(living[chunk_no].text for chunk_no in expected.chunk_nos)
+
+    @invariant()
+    def answers_those_who_do_not_see_all_as_if_there_were_no_more(self) -> None:
+        living = [text for document, texts in self.texts.items() for text in texts if self.told[document] == "everyone"]
+        holders = Counter(text for text in living if "fox" in text.split())
+        viewer = Viewer(self.library.workspace_id, new_id(), "viewer", sees_all=False)
+        snapshots = self.library.services.snapshots
+
+        def look(snapshot: Snapshot) -> tuple[int, Matches]:
+            view = View.of(snapshots, uow, snapshot, viewer)
+            allowed = snapshots.allowed(uow, snapshot, "", view.audiences)
+            found = lexical(snapshots, uow, view.snapshot, parse("fox", ["en"]), allowed, 1000)
+            [contribution] = bm25.explain(view.snapshot.corpus, found.scored, 0)
+            assert contribution.df == holders.total()
+            return view.snapshot.corpus.chunk_count, found
+
+        with self.library.acting(), self.library.services.units() as uow:
+            count, found = snapshots.read(uow, self.library.workspace_id, look)
+        assert count == len(living)
+        assert found.count == holders.total()
+        assert Counter(self.library.texts(found.ranking.chunk_nos.tolist())) == holders
 
     @invariant()
     def counts_words_by_whom_sees_them(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from plinth.search.v1.events_pb2 import IndexSwapped
 from services.kernel.clock import FrozenClock
 from services.kernel.errors import Unavailable
 from services.kernel.ids import new_id
@@ -21,7 +22,7 @@ from services.search.embedders import openai
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, EmbedderUnavailable
 from services.search.model.index import EmbedderKind
 from services.search.service import SearchServices, build_search
-from services.search.service.succession import BUILD
+from services.search.service.model_lifecycle import BUILD
 from services.search.subscribers import job_handlers
 from tests.search.embedders.provider import DIMENSIONS, KEY, Provider, embedding, failing, running
 from tests.search.library import NOON
@@ -143,6 +144,7 @@ class TestChangeOfEmbedder:
         assert provided.view().live is None
         provided.work()
         assert (provided.models(), provided.rows("vectors", "chunk_no")) == ([], [])
+        assert provided.told(IndexSwapped)[-1] == IndexSwapped(index=provided.view().index.name)
         provided.put([WOLF])
         assert provided.models() == []
 

@@ -58,6 +58,16 @@ class TestPublish:
         done = library.publish(["die Häuser"], document, version=2, language="de")
         assert (done.added, done.removed, done.kept) == (1, 1, 0)
 
+    def test_reads_each_passage_in_its_own_language(self, library: Library) -> None:
+        document, texts = new_id(), ["die Häuser", "the houses"]
+        library.stage(document, texts, language="de", languages=["", "en"])
+        library.publish(texts, document, stage=False, language="de")
+        assert library.rows("chunks", "text", "language") == [("die Häuser", "de"), ("the houses", "en")]
+        assert list(library.find("house")) == ["the houses"]
+        assert library.rows("indexes", "languages", "chunk_count") == [({"de": 1, "en": 1}, 2)]
+        library.publish(texts[:1], document, version=2, language="de")
+        assert library.rows("indexes", "languages", "chunk_count") == [({"de": 1}, 1)]
+
     def test_wants_all_passages_staged(self, library: Library) -> None:
         document = new_id()
         library.stage(document, ["red fox"])
@@ -170,14 +180,24 @@ class TestHear:
     def test_of_an_update_is_undone_by_a_publish_that_knows_more(self, library: Library) -> None:
         document = new_id()
         library.hear(document, SECRET, hours=1)
-        library.publish(["red fox"], document, update_time=NOON + timedelta(hours=2))
+        library.publish(["red fox"], document, revision=2)
         assert library.audience_of(document) == 0
 
     def test_of_an_update_from_before_changes_nothing(self, library: Library) -> None:
         document = new_id()
-        library.publish(["red fox"], document, update_time=NOON + timedelta(hours=2))
+        library.publish(["red fox"], document, revision=2)
         library.hear(document, SECRET, hours=1)
         assert library.audience_of(document) == 0
+
+    def test_of_updates_goes_by_their_number_not_by_clocks(self, library: Library) -> None:
+        document, unpublished = new_id(), new_id()
+        library.publish(["red fox"], document, revision=1, update_time=NOON + timedelta(hours=9))
+        # Of machines whose clocks differ.
+        for told in (document, unpublished):
+            library.hear(told, SECRET, hours=2, revision=3)
+            library.hear(told, TOLD, hours=5, revision=2)
+        library.publish(["red fox"], unpublished, update_time=NOON + timedelta(hours=9))
+        assert library.audience_of(document) == library.audience_of(unpublished) != 0
 
     def test_of_names_and_tags_changes_what_filters_let_through(self, library: Library) -> None:
         document = new_id()

@@ -1,10 +1,18 @@
 """Search: what is found, in which order, and how it is shown."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from plinth.documents.v1 import document_service_pb2
+from plinth.search.v1 import index_service_pb2
 from services.kernel.ids import new_id
+from services.search.model.names import DOCUMENT
+from services.search.repository import words
+from services.search.repository.words import WordRepository
 from tests.search.archive import LEXICAL, SEMANTIC, Archive
 from tests.support.errors import refused
 
@@ -13,9 +21,7 @@ CODE = grpc.StatusCode
 
 class TestLexical:
     def test_finds_forms_of_the_words_and_shows_where_they_stand(self, archive: Archive) -> None:
-        document = archive.put(
-            "Lease.pdf", ["The tenant terminates the lease.", "Rent is due."], headings=["Ending"], page_count=2
-        )
+        document = archive.put("Lease.pdf", ["The tenant terminates the lease.", "Rent is due."], headings=["Ending"])
         answer = archive.search("termination leases")
         assert (answer.mode, answer.lexical_matches, answer.next_page_token) == (LEXICAL, 1, "")
         [hit] = answer.hits
@@ -86,6 +92,26 @@ class TestWording:
         assert archive.search("tenancy").corrected_query == ""
         assert archive.search("zzzzzzzz").corrected_query == ""
 
+    def test_reads_the_vocabulary_once_for_what_may_be_misspelt(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        archive.put("a", ["the tenancy agreement", "北京"])
+        asked: list[Sequence[int]] = []
+        of_lengths = WordRepository.of_lengths
+
+        def counted(
+            self: WordRepository, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
+        ) -> list[tuple[str, int]]:
+            asked.append(lengths)
+            return of_lengths(self, workspace_id, lengths, audiences)
+
+        monkeypatch.setattr(WordRepository, "of_lengths", counted)
+        assert archive.search("東京都の猫 4711").corrected_query == ""
+        assert asked == []
+        garbage = " ".join(f"agre{first}{second}" for first in "qwxyz" for second in "qwxyz")
+        assert archive.search(f"tenanzy {garbage}").corrected_query.startswith("tenancy ")
+        assert len(asked) == 1
+
 
 class TestPaging:
     def test_shows_each_hit_once_in_the_order_of_one_page(self, archive: Archive) -> None:
@@ -107,6 +133,20 @@ class TestPaging:
         third = archive.search("fox", page_size=100, page_token=first.next_page_token)
         assert not {hit.chunk for hit in third.hits} & shown
         assert gone.name not in {hit.document for hit in third.hits}
+
+    def test_shows_no_document_twice_where_it_changes_meanwhile(self, archive: Archive) -> None:
+        for name in "abcd":
+            archive.put(name, [f"fox {name}", f"fox fox {name}", f"a hare {name}"])
+        first = archive.search("fox", page_size=2, collapse_documents=True)
+        shown = {hit.document for hit in first.hits}
+        # Of a document that was shown, another passage is the best by now.
+        changed = min(shown)
+        archive.library.publish(["fox fox fox"], DOCUMENT.ids(changed)[1], version=2, author=archive.team.owner.name)
+        archive.put("e", ["fox"])
+        second = archive.search("fox", page_size=9, collapse_documents=True, page_token=first.next_page_token)
+        found = [hit.document for hit in second.hits]
+        assert len(found) == len(set(found)) == 3
+        assert not shown.intersection(found)
 
     @pytest.mark.parametrize(
         "changed",
@@ -174,6 +214,29 @@ class TestExplain:
         assert explained.hit.parts.lexical_rank == 0
         assert [(term.frequency, term.score) for term in explained.terms] == [(0, 0)]
 
+    def test_is_of_the_search_that_it_is_asked_with(self, archive: Archive) -> None:
+        archive.put("a", ["red fox", "a red foxglove, which is no animal"], tags=["kept"])
+        archive.put("b", ["red fox fox"])
+        for query, fields in (
+            ("fox", {"filter": "tags:kept"}),
+            ("red fox", {"prefix": True}),
+            ("redd fox", {}),
+            ('"red fox" -glove', {"mode": LEXICAL}),
+        ):
+            hits = archive.search(query, **fields).hits
+            for hit in hits:
+                explained = archive.explain(query, archive.texts[hit.chunk], **fields)
+                assert (explained.hit.score, explained.hit.parts) == (hit.score, hit.parts)
+                assert sum(term.score for term in explained.terms) == pytest.approx(hit.parts.lexical_score)
+            assert hits
+        [term] = archive.explain("fox", "red fox fox", filter="tags:kept").terms
+        assert (term.frequency, term.passage_frequency) == (2, 2)
+        assert archive.explain("fox", "red fox fox", filter="tags:kept").hit.parts.lexical_rank == 0
+        [_, fox] = archive.explain("red fox", "red fox", prefix=True).terms
+        assert list(fox.terms) == ["fox", "foxglov"]
+        [red, _] = archive.explain("redd fox", "red fox").terms
+        assert red.word == "red"
+
     def test_knows_no_passage_that_is_not_there(self, archive: Archive) -> None:
         archive.put("a", ["red fox"])
         archive.texts[str(new_id())] = "made up"
@@ -191,6 +254,19 @@ class TestSuggest:
         assert archive.suggest("contract ") == ["Contract with ÖBB"]
         assert archive.suggest("%") == archive.suggest("  ") == []
 
+    def test_of_a_compound_knows_those_that_stand_in_documents(self, archive: Archive) -> None:
+        archive.put("A", ["a multi-agent system against e-mail", "agents and multi-storey houses", "state-of-the-art"])
+        assert archive.suggest("two multi-a") == ["two multi-agent"]
+        assert archive.suggest("Multi-") == []
+        assert archive.suggest("e-ma") == ["e-mail"]
+        assert archive.suggest("state-of-the-a") == ["state-of-the-art"]
+        assert archive.suggest("multi-h") == []
+
+    def test_looks_at_no_more_words_than_it_may(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(words, "_MOST_BEGUN", 2)
+        archive.put("X", ["fog fox fun fur", "fun"])
+        assert archive.suggest("f") == ["fog", "fox"]
+
 
 class TestLog:
     def test_keeps_each_query_once(self, archive: Archive) -> None:
@@ -206,12 +282,14 @@ class TestLog:
 
     def test_keeps_none_where_the_workspace_wants_none(self, archive: Archive) -> None:
         archive.put("a", ["red fox"])
-        library = archive.library
-        library.database.execute(
-            "update search.indexes set log_queries = false where workspace_id = %s", [library.workspace_id]
-        )
         archive.search("fox")
-        assert archive.logged() == []
+        stubs, name = archive.team.owner.stubs.index, f"{archive.workspace}/index"
+        index = stubs.GetIndex(index_service_pb2.GetIndexRequest(name=name)).index
+        index.log_queries = False
+        mask = FieldMask(paths=["log_queries"])
+        stubs.UpdateIndex(index_service_pb2.UpdateIndexRequest(index=index, update_mask=mask))
+        archive.search("wolf")
+        assert "wolf" not in [query for query, *_ in archive.logged()]
 
     def test_forgets_after_ninety_days(self, archive: Archive) -> None:
         library = archive.library

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from plinth.search.v1 import hit_pb2
+from services.search.service import matching
 from tests.search.archive import HYBRID, LEXICAL, SEMANTIC, Archive
 from tests.search.shelf import TOPICS, about
 
@@ -69,8 +71,16 @@ class TestHybrid:
         hit = archive.search("vessel captain").hits[0]
         explained = archive.explain("vessel captain", archive.texts[hit.chunk])
         assert explained.hit.score == hit.score
-        assert explained.hit.parts.semantic_score == pytest.approx(hit.parts.semantic_score, abs=1e-3)
+        assert explained.hit.parts.semantic_score == hit.parts.semantic_score
         assert sum(term.score for term in explained.terms) == pytest.approx(hit.parts.lexical_score)
+
+    def test_explains_what_is_found_by_meaning_alone(self, archive: Archive) -> None:
+        hits = archive.search("vessel", mode=SEMANTIC, page_size=60).hits
+        hit = next(hit for hit in hits if "vessel" not in archive.texts[hit.chunk])
+        explained = archive.explain("vessel", archive.texts[hit.chunk], mode=SEMANTIC)
+        assert explained.hit.parts == hit.parts
+        assert explained.hit.score == hit.score == hit.parts.semantic_score
+        assert not explained.terms
 
     def test_puts_first_what_is_meant_to_the_letter(self, archive: Archive) -> None:
         hits = archive.search("n0x7").hits
@@ -83,6 +93,34 @@ class TestHybrid:
             pages = archive.pages("tribunal judge oath", viewer, mode=mode, page_size=100)
             assert "law" not in topics_of(archive, [text for page in pages for text in page])
         assert topics_of(archive, archive.find("tribunal", archive.team.member)) == {"law"}
+
+    @pytest.mark.parametrize("mode", [HYBRID, SEMANTIC])
+    @pytest.mark.parametrize("query", ["{}", "vessel {}", "captain vessel {} tide"])
+    def test_answers_a_word_of_hidden_documents_alone_as_one_that_nobody_has(
+        self, archive: Archive, mode: hit_pb2.SearchMode, query: str
+    ) -> None:
+        def answer(word: str) -> list[object]:
+            found = archive.search(query.format(word), archive.team.viewer, mode=mode, page_size=50)
+            return [found.corrected_query, found.lexical_matches, *((hit.chunk, hit.parts) for hit in found.hits)]
+
+        assert archive.search("tribunal", archive.team.member, mode=mode).hits
+        assert answer("tribunal") == answer("qqqqqqqq")
+
+    def test_finds_a_phrase_that_neither_arm_ranks_high(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(matching, "ARM_DEPTH", 3)
+        text = next(text for text in about("sea", 80) if "vessel n0x9" in text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matching, "MAX_HITS", 3)
+            for mode in (HYBRID, SEMANTIC):
+                assert archive.find('loaf bread flour oven dough "vessel n0x9"', mode=mode) == [text]
+        pair = " ".join(text.split()[:2])
+        expected = {one for topic in TOPICS for one in about(topic, 80) if pair in one}
+        hybrid = archive.search(f'"{pair}"', page_size=100)
+        assert {archive.texts[hit.chunk] for hit in hybrid.hits} <= expected
+        assert hybrid.lexical_matches == len(expected)
+        assert set(archive.find(f'"{pair}"', mode=SEMANTIC, page_size=100)) == expected
 
     def test_filters_before_it_ranks(self, archive: Archive) -> None:
         found = archive.find("vessel", filter='display_name = "food"', page_size=20)

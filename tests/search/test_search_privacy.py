@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToDict
 
 from plinth.identity.v1 import api_key_pb2
 from plinth.identity.v1 import api_key_service_pb2 as api_keys
+from plinth.search.v1 import hit_pb2
 from plinth.search.v1 import search_service_pb2 as pb
 from tests.search.archive import Archive
 from tests.support.errors import refused
@@ -70,6 +71,18 @@ class TestTenants:
         token = one.search("red", page_size=1).next_page_token
         with refused(CODE.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"):
             other.search("red", page_size=1, page_token=token)
+
+    def test_tell_no_times(self, new_archive: Callable[[], Archive]) -> None:
+        """How long an answer took says something of what else there is; who waits for it can only measure all of it."""
+        archive = new_archive()
+        fill(archive)
+        request = pb.SearchRequest(parent=archive.workspace, query="fox")
+        answer, call = archive.team.owner.stubs.search.Search.with_call(request)
+        assert answer.hits
+        told = {key for key, _ in (*call.initial_metadata(), *call.trailing_metadata())}
+        assert told <= {"x-request-id", "content-type"}
+        fields = {field.name for message in (pb.SearchResponse, hit_pb2.Hit) for field in message.DESCRIPTOR.fields}
+        assert not {field for field in fields if any(word in field for word in ("time", "took", "duration", "seconds"))}
 
 
 class TestVisibility:

@@ -77,6 +77,33 @@ def test_is_by_words_alone_while_it_does_not(reader: Reader, status: int, error:
         reader.match(FOX, Mode.SEMANTIC)
 
 
+def test_is_not_asked_again_for_what_it_made_already(reader: Reader) -> None:
+    reader.provider.asked.clear()
+    first, second = reader.match(FOX), reader.match(FOX)
+    assert len(reader.provider.asked) == 1
+    assert second.ranking.scores.tolist() == first.ranking.scores.tolist()
+    reader.match(WOLF)
+    assert len(reader.provider.asked) == 2
+
+
+def test_is_told_neither_what_is_excluded_nor_how_it_is_misspelt(reader: Reader) -> None:
+    reader.provider.asked.clear()
+    reader.match('grey "wolf" -fox ther')
+    reader.match("grey wolff here")
+    assert [asked.texts for asked in reader.provider.asked] == [["grey wolf ther"], ["grey wolf here"]]
+
+
+def test_is_left_alone_for_a_while_after_it_failed(reader: Reader) -> None:
+    reader.provider.manners.append(failing(503))
+    reader.provider.asked.clear()
+    for _ in range(3):
+        assert reader.match(FOX).mode is Mode.LEXICAL
+    with pytest.raises(EmbedderUnavailable) as refusal:
+        reader.match(FOX, Mode.SEMANTIC)
+    assert refusal.value.retry_after is not None
+    assert len(reader.provider.asked) == 1
+
+
 def test_by_words_asks_no_provider(reader: Reader) -> None:
     reader.provider.asked.clear()
     assert reader.match(FOX, Mode.LEXICAL).mode is Mode.LEXICAL

@@ -7,7 +7,8 @@ from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.kernel.ids import new_id
 from services.kernel.sequencer import Sequencer
 from services.runtime import Runtime
-from services.search.service.merging import TEND
+from services.search.service.forgetting import PURGE
+from services.search.service.maintenance import MAINTAIN
 from services.search.subscribers import job_handlers, subscriptions
 from tests.projects.worker import attempt, working
 from tests.search.library import Library
@@ -50,7 +51,10 @@ class TestEvents:
             uow.emit(library.workspace, tenancy_pb2.WorkspacePurged(workspace=library.workspace))
             uow.commit()
         with working(runtime, subscriptions(library.services)):
-            until(lambda: not left(library), "the purge")
+            until(lambda: library.jobs(PURGE) == 1, "the purge")
+        [handler] = [one for one in job_handlers(library.services) if one.kind == PURGE]
+        attempt(handler, library.workspace_id, f"{library.workspace}/index")
+        assert left(library) == ["indexes"]
 
 
 class TestJobs:
@@ -58,7 +62,7 @@ class TestJobs:
         library.publish(["red fox"])
         with library.acting():
             library.services.index.rebuild(library.workspace_id)
-        [handler] = [one for one in job_handlers(library.services) if one.kind == TEND]
+        [handler] = [one for one in job_handlers(library.services) if one.kind == MAINTAIN]
         attempt(handler, library.workspace_id, f"{library.workspace}/index")
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
 

@@ -56,7 +56,9 @@ def upgrade() -> None:
             create_time timestamptz not null,
             primary key (workspace_id, blob_id)
         )""")
-    op.execute("create index on documents.blobs (state, create_time) where state <> 'live'")
+    # For the collector, which goes from each batch to the next by name, and for what nobody has kept.
+    op.execute("create index on documents.blobs (workspace_id, blob_id) where state = 'doomed'")
+    op.execute("create index on documents.blobs (create_time) where state = 'writing'")
     op.execute("""
         create table documents.versions (
             workspace_id uuid not null,
@@ -120,9 +122,15 @@ def upgrade() -> None:
             reason text not null,
             message text not null,
             warnings text[] not null,
+            language text not null,
+            page_count integer not null,
+            chunk_count integer not null,
             progress_done integer not null,
             progress_total integer not null,
             attempts jsonb not null,
+            tries integer not null,
+            outages integer not null,
+            outage_time timestamptz,
             parsed_blob_id uuid,
             retry_time timestamptz,
             create_time timestamptz not null,
@@ -138,14 +146,29 @@ def upgrade() -> None:
     op.execute("create index on documents.ingestions (update_time) where end_time is null")
     op.execute("create index on documents.ingestions (workspace_id, parsed_blob_id) where parsed_blob_id is not null")
 
-    for table in ("documents", "blobs", "versions", "uploads", "upload_parts", "ingestions"):
+    # What a workspace stores, changed in the commits that change it. `purge_time` is there once the workspace is gone:
+    # nothing is taken for it any more, and the rest is deleted in batches.
+    op.execute("""
+        create table documents.usage (
+            workspace_id uuid not null primary key,
+            documents bigint not null,
+            version_bytes bigint not null,
+            upload_bytes bigint not null,
+            purge_time timestamptz
+        )""")
+    op.execute("create index on documents.usage (purge_time) where purge_time is not null")
+
+    for table in ("documents", "blobs", "versions", "uploads", "upload_parts", "ingestions", "usage"):
         rls.tenant_table(f"documents.{table}")
-    # The system role collects blobs, drops uploads whose time is over, and finds ingestions that nobody works on.
+    # The system role collects blobs, drops uploads whose time is over, and finds ingestions that nobody works on, and
+    # what is left of purged workspaces.
     # To lock a row takes the right to update it.
     rls.system_policy("documents.blobs", "select, update, delete")
     rls.system_policy("documents.uploads", "select, update, delete")
     rls.system_policy("documents.upload_parts", "select")
-    rls.system_policy("documents.ingestions", "select, update")
+    rls.system_policy("documents.versions", "select")
+    rls.system_policy("documents.usage", "select, update, delete")
+    rls.system_policy("documents.ingestions", "select")
     rls.subscriber("documents")
     rls.log_reader("documents")
     rls.jobs_share("documents")

@@ -10,7 +10,10 @@ down_revision = "0009"
 def upgrade() -> None:
     op.execute("create extension if not exists vector")
     rls.domain_schema("search")
-    # One row a workspace, held by whoever publishes. `revision` grows with all that readers could see.
+    # One row a workspace, held by whoever publishes. `revision` grows with all that readers could see. Passages from
+    # `rebuilt_no` below `rebuild_end` wait to be read anew; the vocabulary counts the others, `reading` says how often
+    # all was read anew. `languages` says how many passages are in each. Of a purged workspace the row stays for a
+    # while, so that nobody makes another one.
     op.execute("""
         create table search.indexes (
             workspace_id uuid not null,
@@ -24,12 +27,18 @@ def upgrade() -> None:
             document_count integer not null,
             chunk_count integer not null,
             term_count bigint not null,
+            languages jsonb not null,
             rebuilding boolean not null,
+            rebuilt_no integer not null,
+            rebuild_end integer not null,
+            reading integer not null,
             version integer not null,
             create_time timestamptz not null,
             update_time timestamptz not null,
+            purge_time timestamptz,
             primary key (workspace_id)
         )""")
+    op.execute("create index on search.indexes (purge_time) where purge_time is not null")
     # Who may see some documents: one row for each distinct visibility; 0 is everyone, and has no row.
     op.execute("""
         create table search.audiences (
@@ -46,6 +55,7 @@ def upgrade() -> None:
             document_id uuid not null,
             doc_no integer not null,
             document_version integer not null,
+            revision integer not null,
             audience_id integer not null,
             display_name text collate "C" not null,
             media_type text not null,
@@ -53,7 +63,6 @@ def upgrade() -> None:
             tags text[] not null,
             metadata jsonb not null,
             author_id uuid not null,
-            page_count integer not null,
             chunk_count integer not null,
             create_time timestamptz not null,
             update_time timestamptz not null,
@@ -63,8 +72,9 @@ def upgrade() -> None:
         )""")
     # On columns: under row-level security no index on an expression is used whose function is not leakproof.
     op.execute("create index on search.documents (workspace_id, folded_name)")
-    op.execute("create index on search.documents (workspace_id, language)")
-    # Passages that wait to be published, and those that are: `chunk_no` is never used again.
+    op.execute("create index on search.documents (workspace_id, audience_id)")
+    # Passages that wait to be published, and those that are: `chunk_no` is never used again. `counted_for` is the
+    # audience in whose vocabulary the words are counted; null: in none yet.
     op.execute("""
         create table search.staged_chunks (
             workspace_id uuid not null,
@@ -96,13 +106,29 @@ def upgrade() -> None:
             start_offset integer not null,
             end_offset integer not null,
             language text not null,
+            counted_for integer,
             primary key (workspace_id, chunk_no),
             unique (workspace_id, chunk_id),
             foreign key (workspace_id, document_id) references search.documents on delete cascade
         )""")
     op.execute("create index on search.chunks (workspace_id, document_id, ordinal)")
-    # Segments of postings, which are written once, and read while they are live; the others are being made of them, or
-    # being taken away. `doc_nos` has an int32 for each number from `first_chunk_no` on; -1: the segment has it not.
+    # Passages that are gone, while their words are counted still.
+    op.execute("""
+        create table search.removed_chunks (
+            workspace_id uuid not null,
+            document_id uuid not null,
+            chunk_no integer not null,
+            text text not null,
+            headings text[] not null,
+            language text not null,
+            counted_for integer not null,
+            reading integer not null,
+            primary key (workspace_id, document_id, chunk_no)
+        )""")
+    # Segments of postings, which are written once, and read while they are live; the others are being made of them,
+    # wait for the rest of a rebuild, or are being taken away; staged ones wait to be published, with numbers from 0.
+    # `doc_nos` has an int32 for each number from `first_chunk_no` on; -1: the segment has it not. Postings count from
+    # there, too.
     op.execute("""
         create table search.segments (
             workspace_id uuid not null,
@@ -111,10 +137,25 @@ def upgrade() -> None:
             first_chunk_no integer not null,
             last_chunk_no integer not null,
             chunk_count integer not null,
-            state text not null check (state in ('building', 'live', 'retired')),
+            state text not null check (state in ('staged', 'building', 'built', 'live', 'retired')),
             doc_nos bytea not null,
             primary key (workspace_id, segment_id)
         )""")
+    # The passages of segments that wait to be published, in the order of their numbers.
+    op.execute("""
+        create table search.staged_segments (
+            workspace_id uuid not null,
+            segment_id bigint not null,
+            document_id uuid not null,
+            document_version integer not null,
+            chunk_ids uuid[] not null,
+            languages text[] not null,
+            lengths integer[] not null,
+            stage_time timestamptz not null,
+            primary key (workspace_id, segment_id)
+        )""")
+    op.execute("create index on search.staged_segments (workspace_id, document_id)")
+    op.execute("create index on search.staged_segments (stage_time)")
     # No foreign key: it would be checked for each term. Segments are deleted after their postings.
     op.execute("""
         create table search.postings (
@@ -130,8 +171,10 @@ def upgrade() -> None:
         create table search.tombstones (
             workspace_id uuid not null,
             chunk_no integer not null,
+            bury_time timestamptz not null default now(),
             primary key (workspace_id, chunk_no)
         )""")
+    op.execute("create index on search.tombstones (bury_time)")
     # Words as they are written, to complete and to correct what is typed; counted in passages of each audience.
     op.execute("""
         create table search.vocabulary (
@@ -139,6 +182,7 @@ def upgrade() -> None:
             word text collate "C" not null,
             audience_id integer not null,
             passages integer not null,
+            reading integer not null,
             letters smallint not null generated always as (length(word)) stored,
             primary key (workspace_id, word, audience_id)
         ) with (fillfactor = 70)""")
@@ -149,6 +193,7 @@ def upgrade() -> None:
             workspace_id uuid not null,
             document_id uuid not null,
             news_time timestamptz not null,
+            revision integer not null,
             deleted boolean not null,
             display_name text not null,
             tags text[] not null,
@@ -174,10 +219,12 @@ def upgrade() -> None:
             next_chunk_no integer not null,
             end_chunk_no integer not null,
             approximate boolean not null,
+            vector_count integer not null,
             create_time timestamptz not null,
-            update_time timestamptz not null,
+            prune_time timestamptz not null,
             primary key (workspace_id, model_id)
         )""")
+    op.execute("create index on search.models (prune_time)")
     op.execute("create unique index models_live on search.models (workspace_id) where state = 'live'")
     op.execute("create unique index models_building on search.models (workspace_id) where state = 'building'")
     op.execute("""
@@ -238,7 +285,9 @@ def upgrade() -> None:
         "documents",
         "staged_chunks",
         "chunks",
+        "removed_chunks",
         "segments",
+        "staged_segments",
         "postings",
         "tombstones",
         "vocabulary",
@@ -253,7 +302,10 @@ def upgrade() -> None:
     # The system role drops what was never published and queries that are kept no longer, and finds indexes to look
     # after.
     rls.system_policy("search.indexes", "select")
+    rls.system_policy("search.tombstones", "select")
+    rls.system_policy("search.models", "select")
     rls.system_policy("search.staged_chunks", "select, delete")
+    rls.system_policy("search.staged_segments", "select")
     rls.system_policy("search.staged_vectors", "select, delete")
     rls.system_policy("search.early_news", "select, delete")
     rls.system_policy("search.queries", "select, delete")

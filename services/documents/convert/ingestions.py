@@ -1,20 +1,15 @@
 """Between ingestions and their protobuf messages."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from uuid import UUID
 
-from plinth.documents.v1 import events_pb2, ingestion_pb2
+from plinth.documents.v1 import ingestion_pb2
 from services.documents.messages import REASONS, STATES, ingestion_message
-from services.documents.model.ingestions import ENDED, Ingestion, IngestionAttempt, IngestionReason
+from services.documents.model.ingestions import Ingestion, IngestionAttempt, IngestionReason
 from services.documents.model.names import INGESTION
-from services.kernel import sse_stream
-from services.kernel.events import Event
-from services.kernel.outbox import event_type
 from services.kernel.wire import timestamp
 
 _REASONS = {value: reason for reason, value in REASONS.items()}
-_ENDED = {STATES[state] for state in ENDED}
 
 
 def ingestion_in(name: str) -> tuple[UUID, UUID]:
@@ -33,44 +28,6 @@ def ingestion_to_proto(ingestion: Ingestion) -> ingestion_pb2.Ingestion:
 def reasons_in(values: Iterable[int]) -> list[IngestionReason]:
     """Reasons of the contract."""
     return [_REASONS[ingestion_pb2.IngestionReason.ValueType(value)] for value in values]
-
-
-def told(event: Event) -> ingestion_pb2.Ingestion:
-    """The ingestion that an event tells of."""
-    return events_pb2.IngestionAdvanced.FromString(event.data).ingestion
-
-
-def told_as_json(event: Event) -> str:
-    """The same, as a page gets it."""
-    return sse_stream.as_json(told(event))
-
-
-def present(ingestion: Ingestion, position: int) -> Event:
-    """Where it stands, told as a move to there that was just made."""
-    news = events_pb2.IngestionAdvanced(document=ingestion.document_name, ingestion=ingestion_message(ingestion))
-    return Event(
-        position=position,
-        id=ingestion.ingestion_id,
-        workspace_id=ingestion.workspace_id,
-        type=event_type(news.DESCRIPTOR),
-        source="",
-        subject=ingestion.name,
-        time=ingestion.update_time,
-        data_schema=news.DESCRIPTOR.full_name,
-        data=news.SerializeToString(),
-        actor="",
-        traceparent="",
-    )
-
-
-def is_newer(event: Event, shown: datetime) -> bool:
-    """Whether an event tells of a move after what was shown at that moment of the ingestion."""
-    return told(event).update_time.ToDatetime(UTC) > shown
-
-
-def tells_the_end(event: Event) -> bool:
-    """Whether nothing happens any more by itself after this move."""
-    return told(event).state in _ENDED
 
 
 def _attempt(attempt: IngestionAttempt) -> ingestion_pb2.IngestionAttempt:

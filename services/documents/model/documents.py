@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.documents.model.ingestions import Ingestion, IngestionState
 from services.documents.model.names import DOCUMENT
-from services.documents.model.visibility import EVERYONE, Visibility
+from services.documents.model.visibility import EVERYONE, Visibility, VisibilityKind
 from services.kernel.errors import FieldsInvalid, FieldViolation
 
 _CHANGEABLE = ("display_name", "tags", "metadata", "visibility")
@@ -36,12 +36,15 @@ class DocumentPatch:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes that lie in the blob store: where, how many, their SHA-256 in hexadecimal digits, and what they are."""
+    """Bytes that lie in the blob store: where, how many, and their SHA-256 in hexadecimal digits; and what they are.
+
+    The latter is empty where nobody has looked.
+    """
 
     blob_id: UUID
     size_bytes: int
     sha256: str
-    media_type: str
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,11 @@ class Document:
     def name(self) -> str:
         """The resource name."""
         return DOCUMENT.format(workspace=self.workspace_id, document=self.document_id)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is not for everyone: nor are events about it then."""
+        return self.visibility.kind is not VisibilityKind.EVERYONE
 
     def holds(self, content: Content) -> bool:
         """Whether its newest version is made of these very bytes."""

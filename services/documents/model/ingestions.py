@@ -1,5 +1,6 @@
 """Ingestions: versions of documents on their way from bytes to what can be found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,10 +9,13 @@ from uuid import UUID
 
 from services.documents.model.names import DOCUMENT, INGESTION
 
-# After so many attempts in a row that failed, one is dead; to retry it allows as many again.
+# After so many attempts that failed through the file or its worker, one is dead; to retry it allows as many again.
 MOST_TRIES = 5
+# A part that is away is waited for: over a night, and until people have seen to it in the morning.
+PATIENCE = timedelta(days=1)
 _ATTEMPTS_KEPT = 20
 _WARNINGS_KEPT = 100
+_WARNING_CHARACTERS = 300
 _BROKEN_OFF = "The worker ended before the attempt did."
 _CANCELLED = "It was cancelled."
 # Whoever follows an ingestion tells what is newer by its time.
@@ -47,6 +51,9 @@ ENDED = frozenset(
     }
 )
 
+# Before all of the text has been handed on.
+_UNREAD = frozenset({IngestionState.RECEIVED, IngestionState.SCANNED, IngestionState.PARSED})
+
 
 class IngestionReason(StrEnum):
     """Why an attempt failed."""
@@ -68,12 +75,14 @@ class IngestionReason(StrEnum):
 class Failure:
     """Why an attempt failed, also as a sentence for people, and whether another one may end otherwise.
 
-    It comes no sooner than `retry_after`, and begins behind the stage `back_to`, if the work of later ones is lost.
+    `outage`: a part was away, and it says nothing of the file. The next attempt comes no sooner than `retry_after`, and
+    begins behind the stage `back_to`, if the work of later ones is lost.
     """
 
     reason: IngestionReason
     message: str
     retryable: bool = True
+    outage: bool = False
     retry_after: timedelta = timedelta(0)
     back_to: IngestionState | None = None
 
@@ -82,11 +91,10 @@ class Failure:
 class IngestionAttempt:
     """One attempt; under way while it has no `end_time`. `stage` is the last one passed when it ended.
 
-    `run` is the ingestion's at that time. `fence` is greater than those of the job's earlier attempts.
+    `fence` is greater than those of the job's earlier attempts.
     """
 
     number: int
-    run: int
     fence: int
     start_time: datetime
     stage: IngestionState
@@ -99,7 +107,10 @@ class IngestionAttempt:
 class Ingestion:
     """A version on its way. `stage` is the last one passed; `reason` and `message` are of the last attempt that ended.
 
-    `run` counts how often somebody has begun it again. Each method answers the ingestion after something happened.
+    `run` counts how often somebody has begun it again, `tries` the attempts since then that failed through the file or
+    its worker, `outages` those in a row that met a part which is away, from `outage_time` on. `language`, `page_count`
+    and `chunk_count` are known from the stage on that finds them out. Each method answers the ingestion after something
+    happened.
     """
 
     workspace_id: UUID
@@ -112,9 +123,15 @@ class Ingestion:
     reason: IngestionReason
     message: str
     warnings: tuple[str, ...]
+    language: str
+    page_count: int
+    chunk_count: int
     progress_done: int
     progress_total: int
     attempts: tuple[IngestionAttempt, ...]
+    tries: int
+    outages: int
+    outage_time: datetime | None
     parsed_blob_id: UUID | None
     retry_time: datetime | None
     create_time: datetime
@@ -137,9 +154,15 @@ class Ingestion:
             reason=IngestionReason.UNSPECIFIED,
             message="",
             warnings=(),
+            language="",
+            page_count=0,
+            chunk_count=0,
             progress_done=0,
             progress_total=0,
             attempts=(),
+            tries=0,
+            outages=0,
+            outage_time=None,
             parsed_blob_id=None,
             retry_time=None,
             create_time=now,
@@ -158,14 +181,14 @@ class Ingestion:
         return DOCUMENT.format(workspace=self.workspace_id, document=self.document_id)
 
     @property
+    def is_to_be_read(self) -> bool:
+        """Whether later stages lack its text: it is not parsed, or not all of it has been staged."""
+        return self.stage in _UNREAD
+
+    @property
     def under_way(self) -> IngestionAttempt | None:
         """The attempt that has not ended."""
         return self.attempts[-1] if self.attempts and self.attempts[-1].end_time is None else None
-
-    @property
-    def tries(self) -> int:
-        """How many attempts there were since it began, or began again."""
-        return sum(attempt.run == self.run for attempt in self.attempts)
 
     def held_by(self, fence: int) -> bool:
         """Whether the attempt of this fence is at it: another one's work is not to count."""
@@ -182,7 +205,7 @@ class Ingestion:
         if before.state.ended:
             return before
         number = before.attempts[-1].number + 1 if before.attempts else 1
-        attempt = IngestionAttempt(number, self.run, fence, now, self.stage)
+        attempt = IngestionAttempt(number, fence, now, self.stage)
         attempts = (*before.attempts, attempt)[-_ATTEMPTS_KEPT:]
         return replace(
             before, state=self.stage, attempts=attempts, retry_time=None, update_time=_moment_after(before, now)
@@ -204,13 +227,24 @@ class Ingestion:
         return replace(self, progress_done=done, progress_total=total, update_time=_moment_after(self, now))
 
     def passed(self, stage: IngestionState, now: datetime) -> Self:
-        """With one more stage behind it."""
-        return replace(self.progressed(0, 0, now), state=stage, stage=stage)
+        """With one more stage behind it: what was away for it is there again."""
+        return replace(self.progressed(0, 0, now), state=stage, stage=stage, outages=0, outage_time=None)
 
-    def parsed(self, blob_id: UUID, warnings: tuple[str, ...], now: datetime) -> Self:
-        """With its text in a blob."""
-        after = self.passed(IngestionState.PARSED, now)
-        return replace(after, parsed_blob_id=blob_id, warnings=warnings[:_WARNINGS_KEPT])
+    def parsed(
+        self, blob_id: UUID, now: datetime, *, language: str = "", page_count: int = 0, warnings: Sequence[str] = ()
+    ) -> Self:
+        """With its text in a blob. Warnings are words of a stranger: so many are kept, and so much of each."""
+        return replace(
+            self.passed(IngestionState.PARSED, now),
+            parsed_blob_id=blob_id,
+            language=language,
+            page_count=page_count,
+            warnings=tuple(map(_warning, warnings[:_WARNINGS_KEPT])),
+        )
+
+    def chunked(self, chunk_count: int, now: datetime) -> Self:
+        """With so many chunks staged."""
+        return replace(self.passed(IngestionState.CHUNKED, now), chunk_count=chunk_count)
 
     def indexed(self, now: datetime) -> Self:
         """At its good end; what was parsed is not needed any more."""
@@ -226,11 +260,21 @@ class Ingestion:
         )
 
     def failed(self, failure: Failure, now: datetime, delay: timedelta) -> Self:
-        """After an attempt that failed: to be tried again after the delay, or dead."""
-        dead = not failure.retryable or self.tries >= MOST_TRIES
+        """After an attempt that failed: to be tried again after the delay, or dead.
+
+        One that met an outage uses up no try; an outage that outlasts PATIENCE is the end all the same.
+        """
+        tries, outages, since = self.tries + 1, 0, None
+        if failure.outage:
+            tries, outages, since = self.tries, self.outages + 1, self.outage_time or now
+        outlasted = since is not None and now - since >= PATIENCE
+        dead = not failure.retryable or tries >= MOST_TRIES or outlasted
         after = self.progressed(0, 0, now)
         return replace(
             after,
+            tries=tries,
+            outages=outages,
+            outage_time=since,
             state=IngestionState.DEAD if dead else IngestionState.FAILED_RETRYING,
             stage=failure.back_to or self.stage,
             reason=failure.reason,
@@ -266,9 +310,17 @@ class Ingestion:
             state=self.stage,
             reason=IngestionReason.UNSPECIFIED,
             message="",
+            tries=0,
+            outages=0,
+            outage_time=None,
             update_time=_moment_after(self, now),
             end_time=None,
         )
+
+
+def _warning(words: str) -> str:
+    """On one line, and short."""
+    return "".join(character if character.isprintable() else " " for character in words[:_WARNING_CHARACTERS])
 
 
 def _moment_after(before: Ingestion, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ import orjson
 
 # What stands between two blocks in the plain text.
 GAP = "\n\n"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class BlockKind(StrEnum):
@@ -28,6 +28,7 @@ class Block:
 
     `level` is that of a heading (1 is the highest), else 0. `page` counts from 1: the page of a PDF, the slide, the
     sheet; None where the format has none. The first row of a table is its header, cells are parted by ` | `.
+    `language` is its own, where it is clearly another one than the document's, else empty.
     """
 
     kind: BlockKind
@@ -36,6 +37,7 @@ class Block:
     page: int | None
     start: int
     end: int
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Draft:
     text: str
     level: int = 0
     page: int | None = None
+    language: str = ""
 
 
 class NotParsed(ValueError):
@@ -54,14 +57,12 @@ class NotParsed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A document as text. `language` is an ISO 639-1 code or empty, `title` and `page_count` as the file has them.
+    """A document as text. `language` is an ISO 639-1 code or empty, `page_count` as the file has it.
 
     `warnings` say in words that a person may read what was left out.
     """
 
-    media_type: str
     language: str
-    title: str
     page_count: int
     blocks: tuple[Block, ...]
     warnings: tuple[str, ...]
@@ -71,9 +72,7 @@ class Parsed:
         cls,
         drafts: Sequence[Draft],
         *,
-        media_type: str,
         language: str = "",
-        title: str = "",
         page_count: int = 0,
         warnings: Sequence[str] = (),
     ) -> Self:
@@ -82,9 +81,9 @@ class Parsed:
         start = 0
         for draft in drafts:
             end = start + len(draft.text)
-            blocks.append(Block(draft.kind, draft.text, draft.level, draft.page, start, end))
+            blocks.append(Block(draft.kind, draft.text, draft.level, draft.page, start, end, draft.language))
             start = end + len(GAP)
-        return cls(media_type, language, title, page_count, tuple(blocks), tuple(warnings))
+        return cls(language, page_count, tuple(blocks), tuple(warnings))
 
     @property
     def text(self) -> str:
@@ -96,11 +95,9 @@ class Parsed:
         return orjson.dumps(
             {
                 "format": _FORMAT,
-                "media_type": self.media_type,
                 "language": self.language,
-                "title": self.title,
                 "page_count": self.page_count,
-                "blocks": [[block.kind, block.level, block.page, block.text] for block in self.blocks],
+                "blocks": [[block.kind, block.level, block.page, block.text, block.language] for block in self.blocks],
                 "warnings": self.warnings,
             }
         )
@@ -114,10 +111,10 @@ class Parsed:
             raise NotParsed("it is no JSON") from error
         if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
             raise NotParsed(f"it is not of format {_FORMAT}")
-        media_type, language, title = (fields.get(name) for name in ("media_type", "language", "title"))
-        page_count, blocks, warnings = (fields.get(name) for name in ("page_count", "blocks", "warnings"))
-        if not (isinstance(media_type, str) and isinstance(language, str) and isinstance(title, str)):
-            raise NotParsed("the type, the language and the title are texts")
+        language, page_count = fields.get("language"), fields.get("page_count")
+        blocks, warnings = fields.get("blocks"), fields.get("warnings")
+        if not isinstance(language, str):
+            raise NotParsed("the language is a text")
         if not isinstance(page_count, int) or page_count < 0:
             raise NotParsed("the number of pages is a number")
         if not isinstance(blocks, list) or not isinstance(warnings, list):
@@ -126,9 +123,7 @@ class Parsed:
             raise NotParsed("warnings are texts")
         return cls.of(
             [_draft(entry) for entry in blocks],
-            media_type=media_type,
             language=language,
-            title=title,
             page_count=page_count,
             warnings=warnings,
         )
@@ -136,9 +131,11 @@ class Parsed:
 
 def _draft(entry: object) -> Draft:
     match entry:
-        case [str(kind), int(level), None | int() as page, str(text)] if text and (page is None or page > 0):
+        case [str(kind), int(level), None | int() as page, str(text), str(language)] if text and (
+            page is None or page > 0
+        ):
             try:
-                return Draft(BlockKind(kind), text, level, page)
+                return Draft(BlockKind(kind), text, level, page, language)
             except ValueError as error:
                 raise NotParsed("a block is of no kind") from error
-    raise NotParsed("a block is a kind, a level, a page and a text")
+    raise NotParsed("a block is a kind, a level, a page, a text and a language")

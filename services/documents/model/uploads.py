@@ -7,7 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from services.documents.errors import DocumentEmpty, DocumentTooLarge, UploadIncomplete, UploadOffsetMismatch
-from services.documents.model.documents import Facts
+from services.documents.model.documents import Content, Facts
 from services.documents.model.names import UPLOAD
 from services.documents.model.visibility import Visibility
 from services.kernel.errors import FieldsInvalid, FieldViolation
@@ -15,6 +15,9 @@ from services.kernel.errors import FieldsInvalid, FieldViolation
 KEPT = timedelta(days=7)
 MAX_UPLOADS = 100
 MAX_PART_BYTES = 8 * 1024 * 1024
+# Each part is a row, a blob and a file. The last may be shorter.
+MIN_PART_BYTES = 256 * 1024
+MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,11 @@ class Upload:
         """What the document will begin with."""
         return Facts(self.display_name, self.tags, self.metadata, self.visibility)
 
+    @property
+    def least_part(self) -> int:
+        """How many bytes any part but the last must have: so there are few, and no more than MAX_PARTS."""
+        return max(MIN_PART_BYTES, -(-self.size_bytes // MAX_PARTS))
+
     def open_for(self, user_id: UUID, now: datetime) -> bool:
         """Whether this user can go on with it."""
         return user_id == self.author_id and now < self.expire_time
@@ -79,12 +87,27 @@ class Upload:
             raise UploadOffsetMismatch(self.received_bytes)
         if offset + size > self.size_bytes:
             raise DocumentTooLarge(self.size_bytes)
+        if offset + size < self.size_bytes and size < self.least_part:
+            raise FieldsInvalid(
+                FieldViolation("content.data", f"must have {self.least_part} bytes at least, or all that are left")
+            )
 
     def with_part(self, offset: int, size: int) -> Self:
         """With one more part. Raises UploadOffsetMismatch."""
         if offset != self.received_bytes:
             raise UploadOffsetMismatch(self.received_bytes)
         return replace(self, received_bytes=offset + size)
+
+    def part(self, offset: int, content: Content) -> "Part":
+        """The part that these bytes are, from there on."""
+        return Part(
+            workspace_id=self.workspace_id,
+            upload_id=self.upload_id,
+            start_byte=offset,
+            size_bytes=content.size_bytes,
+            sha256=content.sha256,
+            blob_id=content.blob_id,
+        )
 
     def require_complete(self) -> None:
         """Raises UploadIncomplete."""

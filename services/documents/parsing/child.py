@@ -32,7 +32,7 @@ def _parse(formats: Sequence[Format], order: Order, document: int, result: int) 
 
     try:
         with open(document, "rb") as source:
-            parsed = read(formats, source, order.media_type, order.name, order.limits, progress)
+            parsed = read(formats, source, order.media_type, order.limits, progress)
         frame = Kind.RESULT, parsed.to_json()
     except ParseFailed as failed:
         frame = Kind.FAILURE, _failure(failed.reason, failed.message)

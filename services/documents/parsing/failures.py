@@ -29,3 +29,8 @@ class ParseFailed(Exception):
     def retryable(self) -> bool:
         """Whether another attempt may end otherwise."""
         return self.reason in _RETRYABLE
+
+
+def unsupported(media_type: str) -> ParseFailed:
+    """There is no format for files of this type."""
+    return ParseFailed(Reason.UNSUPPORTED, f"Files of the type {media_type} cannot be read.")

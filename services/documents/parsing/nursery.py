@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from services.documents.parsing import child
@@ -70,4 +71,6 @@ def _resident_kib() -> int:
 
 
 if __name__ == "__main__":
-    serve(FORMATS)
+    # Of a worker that is gone the kernel says so in more than one way.
+    with suppress(ConnectionError):
+        serve(FORMATS)

@@ -28,7 +28,8 @@ _START_SECONDS = 60.0
 _KILL_SECONDS = 10.0
 _CHUNK_BYTES = 1024 * 1024
 _MESSAGE_CHARACTERS = 300
-_NAME_CHARACTERS = 500
+# As BCP 47 writes them, with a script or a region at most.
+_LANGUAGE = re.compile(r"|[a-z]{2,3}(-[A-Za-z]{2,4})?")
 
 
 def _nothing(*_: int) -> None:
@@ -53,11 +54,10 @@ class ParserPool:
         media_type: str,
         limits: Limits | None = None,
         *,
-        name: str = "",
         check: Callable[[], None] = _nothing,
         progress: Callable[[int], None] = _nothing,
     ) -> Parsed:
-        """The document at `path`, as `media_type`; `name` is what people call it.
+        """The document at `path`, as `media_type`.
 
         `check` is called ten times a second; what it raises kills the child at once and passes through. `progress`
         gets the pages done so far. Raises ParseFailed, or OSError where the file cannot be opened.
@@ -68,7 +68,7 @@ class ParserPool:
         nursery = self._take()
         try:
             nursery.wait_until_ready(check)
-            return nursery.parse(path, Order(media_type, name[:_NAME_CHARACTERS], limits), check, progress)
+            return nursery.parse(path, Order(media_type, limits), check, progress)
         finally:
             self._give_back(nursery)
 
@@ -224,7 +224,7 @@ class _Outcome:
         kind, payload = self._answer
         try:
             if kind is Kind.RESULT:
-                return Parsed.from_json(payload)
+                return _within(self._order.limits, Parsed.from_json(payload))
             reason, message = orjson.loads(payload)
             failed = ParseFailed(Reason(reason), _printable(str(message)))
             if self._outgrown(ending) and failed.reason in (Reason.CORRUPT, Reason.PARSER_CRASHED):
@@ -253,6 +253,15 @@ class _Outcome:
         if ending.code >= 0:
             return ParseFailed(Reason.PARSER_CRASHED, f"The parser ended with status {ending.code}.")
         return ParseFailed(Reason.PARSER_CRASHED, f"The parser was ended by signal {-ending.code}.")
+
+
+def _within(limits: Limits, parsed: Parsed) -> Parsed:
+    """A result that no honest parser goes beyond. Raises NotParsed."""
+    if max(parsed.page_count, *(block.page or 0 for block in parsed.blocks), 0) > limits.pages:
+        raise NotParsed("there are more pages than there may be")
+    if not _LANGUAGE.fullmatch(parsed.language):
+        raise NotParsed("this is no language")
+    return parsed
 
 
 def _too_large() -> ParseFailed:

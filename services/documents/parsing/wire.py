@@ -23,10 +23,9 @@ _HEADER = struct.Struct("!BI")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to parse: the file at hand as `media_type`, within `limits`. `name` is what people call it."""
+    """What to parse: the file at hand as `media_type`, within `limits`."""
 
     media_type: str
-    name: str
     limits: Limits
 
     def encode(self) -> bytes:
@@ -37,7 +36,7 @@ class Order:
     def decode(cls, message: bytes) -> Self:
         """From a message of the worker's."""
         fields = orjson.loads(message)
-        return cls(fields["media_type"], fields["name"], Limits(**fields["limits"]))
+        return cls(fields["media_type"], Limits(**fields["limits"]))
 
 
 @dataclass(frozen=True, slots=True)

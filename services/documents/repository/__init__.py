@@ -1,9 +1,11 @@
-"""Every SQL statement of documents, one class a table."""
+"""Every SQL statement of documents, one class a table, and one for what is asked of all together."""
 
 from services.documents.repository.blobs import BlobRepository
 from services.documents.repository.documents import DocumentRepository
 from services.documents.repository.ingestions import IngestionRepository
+from services.documents.repository.totals import TotalsRepository
 from services.documents.repository.uploads import UploadRepository
+from services.documents.repository.usage import UsageRepository
 from services.documents.repository.versions import VersionRepository
 from services.documents.repository.workspaces import WorkspaceRepository
 from services.kernel.db import Session
@@ -18,7 +20,9 @@ class DocumentsRepositories:
         self.uploads = UploadRepository(session)
         self.ingestions = IngestionRepository(session)
         self.blobs = BlobRepository(session)
+        self.usage = UsageRepository(session)
         self.workspaces = WorkspaceRepository(session)
+        self.totals = TotalsRepository(session)
 
 
 __all__ = ["DocumentsRepositories"]

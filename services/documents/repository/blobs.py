@@ -4,12 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, any_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from services.documents.tables import blobs, ingestions, upload_parts, versions
+from services.documents.tables import blobs, documents, ingestions, upload_parts, uploads, versions
 from services.kernel.db import Session, compiled
 from services.kernel.errors import ConcurrentUpdate
 
@@ -60,6 +76,7 @@ _DOOM = compiled(
     .where(_in_workspace, _t.blob_id == any_(bindparam("blobs", type_=ARRAY(_t.blob_id.type))))
     .values(state=BlobState.DOOMED.value)
 )
+_DROP = compiled(update(blobs).where(_by_id, _t.state == BlobState.WRITING.value).values(state=BlobState.DOOMED.value))
 _DOOM_OF_DOCUMENT = compiled(
     update(blobs)
     .where(
@@ -93,9 +110,11 @@ _DOOM_OF_UPLOAD = compiled(
     )
     .values(state=BlobState.DOOMED.value)
 )
+# The planner has to see the words of a partial index's predicate.
+_writing, _doomed = (_t.state == literal_column(f"'{state.value}'") for state in (BlobState.WRITING, BlobState.DOOMED))
 _FORGOTTEN = (
     select(_t.workspace_id, _t.blob_id)
-    .where(_t.state == BlobState.WRITING.value, _t.create_time <= bindparam("before"))
+    .where(_writing, _t.create_time <= bindparam("before"))
     .limit(bindparam("count"))
     .with_for_update(skip_locked=True)
 )
@@ -105,7 +124,7 @@ _GIVE_UP = compiled(
 _DOOMED = compiled(
     select(_t.workspace_id, _t.blob_id)
     .where(
-        _t.state == BlobState.DOOMED.value,
+        _doomed,
         tuple_(_t.workspace_id, _t.blob_id) > tuple_(bindparam("after_workspace"), bindparam("after_blob")),
     )
     .order_by(_t.workspace_id, _t.blob_id)
@@ -127,20 +146,73 @@ _LIVE = compiled(
     .order_by(_t.workspace_id, _t.blob_id)
     .limit(bindparam("count"))
 )
-_LOCK_LIVE = compiled(select(_t.blob_id).where(_by_id, _t.state == BlobState.LIVE.value).with_for_update())
+# All that refers to blobs. A blob has one owner, which whoever gives it up has locked: a document, or an upload.
+_references = (versions.c.blob_id, upload_parts.c.blob_id, ingestions.c.parsed_blob_id)
+
+
+def _owner_of(reference: ColumnElement[UUID], owner: ColumnElement[UUID]) -> Select[Any]:
+    table = reference.table
+    return select(owner).where(table.c.workspace_id == bindparam("workspace"), reference == bindparam("blob"))
+
+
+_documents = _owner_of(versions.c.blob_id, versions.c.document_id).union_all(
+    _owner_of(ingestions.c.parsed_blob_id, ingestions.c.document_id)
+)
+_LOCK_OWNER = [
+    compiled(
+        select(documents.c.document_id.label("id"))
+        .where(documents.c.workspace_id == bindparam("workspace"), documents.c.document_id.in_(_documents))
+        .with_for_update(key_share=True)
+    ),
+    compiled(_owner_of(ingestions.c.parsed_blob_id, ingestions.c.ingestion_id.label("id")).with_for_update()),
+    compiled(
+        select(uploads.c.upload_id.label("id"))
+        .where(
+            uploads.c.workspace_id == bindparam("workspace"),
+            uploads.c.upload_id.in_(_owner_of(upload_parts.c.blob_id, upload_parts.c.upload_id)),
+        )
+        .with_for_update()
+    ),
+]
 _REPLACE = [
     compiled(
         update(column.table)
         .where(column.table.c.workspace_id == bindparam("workspace"), column == bindparam("blob"))
         .values({column.name: bindparam("replacement")})
     )
-    for column in (versions.c.blob_id, upload_parts.c.blob_id, ingestions.c.parsed_blob_id)
+    for column in _references
 ]
+_referenced = [
+    exists().where(column.table.c.workspace_id == _t.workspace_id, column == _t.blob_id) for column in _references
+]
+_DOOM_LOST = compiled(
+    update(blobs)
+    .where(
+        _t.workspace_id == _given.c.workspace_id,
+        _t.blob_id == _given.c.blob_id,
+        _t.state == BlobState.LIVE.value,
+        _t.create_time <= bindparam("before"),
+        ~or_(*_referenced),
+    )
+    .values(state=BlobState.DOOMED.value)
+    .returning(_t.workspace_id, _t.blob_id)
+)
+_SPARE = compiled(
+    update(blobs)
+    .where(
+        _t.workspace_id == _given.c.workspace_id,
+        _t.blob_id == _given.c.blob_id,
+        _doomed,
+        or_(*_referenced),
+    )
+    .values(state=BlobState.LIVE.value)
+    .returning(_t.workspace_id, _t.blob_id)
+)
 _REMOVE = compiled(
     delete(blobs).where(
         _t.workspace_id == _given.c.workspace_id,
         _t.blob_id == _given.c.blob_id,
-        _t.state == BlobState.DOOMED.value,
+        _doomed,
     )
 )
 
@@ -172,14 +244,24 @@ class BlobRepository:
         """The same, of the parts of an upload."""
         self._session.run(_DOOM_OF_UPLOAD, workspace=workspace_id, upload=upload_id)
 
+    def drop(self, workspace_id: UUID, blob_id: UUID) -> None:
+        """Nothing will refer to one whose bytes were written for nothing; one that was kept stays."""
+        self._session.run(_DROP, workspace=workspace_id, blob=blob_id)
+
     def replace(self, workspace_id: UUID, blob_id: UUID, replacement: UUID) -> bool:
-        """Have whatever refers to a live one refer to another one, and doom it: whether it was live."""
-        if self._session.first(_LOCK_LIVE, _blob, workspace=workspace_id, blob=blob_id) is None:
-            return False
-        for statement in _REPLACE:
+        """Have what refers to a blob refer to another one, and doom it: whether anything did.
+
+        Its owner is locked until the commit: the document, and then its ingestion, or the upload.
+        """
+        for statement in _LOCK_OWNER:
+            self._session.all(statement, lambda id: id, workspace=workspace_id, blob=blob_id)
+        # Whoever had the owner locked before may have given the blob up.
+        count = sum(
             self._session.run(statement, workspace=workspace_id, blob=blob_id, replacement=replacement)
+            for statement in _REPLACE
+        )
         self.doom(workspace_id, [blob_id])
-        return True
+        return count > 0
 
     def give_up(self, before: datetime, count: int) -> int:
         """Doom those that nobody has kept since then, no more than `count`: how many."""
@@ -191,20 +273,25 @@ class BlobRepository:
             _LIVE, BlobId, after_workspace=after.workspace_id, after_blob=after.blob_id, count=count
         )
 
+    def doom_lost(self, among: Sequence[BlobId], before: datetime) -> list[BlobId]:
+        """Doom those of them that are live since then although nothing refers to them: which."""
+        return self._session.all(_DOOM_LOST, BlobId, before=before, **_ids(among))
+
     def list_doomed(self, after: BlobId, count: int) -> list[BlobId]:
         """Doomed ones behind one, in the order of their ids."""
         return self._session.all(
             _DOOMED, BlobId, after_workspace=after.workspace_id, after_blob=after.blob_id, count=count
         )
 
+    def spare(self, among: Sequence[BlobId]) -> list[BlobId]:
+        """Have those of them live that something refers to although they are doomed: which."""
+        return self._session.all(_SPARE, BlobId, **_ids(among))
+
     def remove(self, doomed: Sequence[BlobId]) -> None:
         """Delete the rows of doomed ones, whose bytes are gone."""
-        self._session.run(
-            _REMOVE,
-            workspaces=[blob.workspace_id for blob in doomed],
-            blobs=[blob.blob_id for blob in doomed],
-        )
+        self._session.run(_REMOVE, **_ids(doomed))
 
 
-def _blob(blob_id: UUID) -> UUID:
-    return blob_id
+def _ids(blobs: Sequence[BlobId]) -> dict[str, object]:
+    """The parameters of `_given`."""
+    return {"workspaces": [blob.workspace_id for blob in blobs], "blobs": [blob.blob_id for blob in blobs]}

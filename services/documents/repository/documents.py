@@ -7,13 +7,13 @@ from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
-from sqlalchemy import and_, any_, bindparam, delete, func, select, update
+from sqlalchemy import and_, any_, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from services.documents.errors import DocumentNameTaken
 from services.documents.model.documents import Document
 from services.documents.model.ingestions import Ingestion, IngestionState
-from services.documents.model.visibility import Viewer
+from services.documents.model.visibility import Viewer, VisibilityKind
 from services.documents.repository.visibility import SEEN, columns_of, looking, visibility_of
 from services.documents.tables import documents
 from services.kernel.db import Session, Statement, compiled
@@ -76,6 +76,7 @@ _FOLLOW = compiled(
     update(documents)
     .where(_by_id)
     .values(ingestion_id=bindparam("ingestion_id"), ingestion_state=bindparam("ingestion_state"))
+    .returning((_t.visibility == VisibilityKind.EVERYONE.value).label("for_everyone"))
 )
 _INDEXED = compiled(
     update(documents)
@@ -85,7 +86,6 @@ _INDEXED = compiled(
     )
 )
 _REMOVE = compiled(delete(documents).where(_by_id))
-_COUNT = compiled(select(func.count().label("count")).select_from(documents).where(_in_workspace))
 _SEEN_OF = compiled(
     select(documents).where(
         _in_workspace, _t.document_id == any_(bindparam("documents", type_=ARRAY(_t.document_id.type))), SEEN
@@ -149,15 +149,17 @@ class DocumentRepository:
         except UniqueViolation:
             raise DocumentNameTaken(document.display_name) from None
 
-    def follow(self, ingestion: Ingestion) -> None:
-        """Have the document show this ingestion, and where it stands."""
-        self._session.run(
+    def follow(self, ingestion: Ingestion) -> bool:
+        """Have the document show this ingestion, and where it stands: whether everyone may see the document."""
+        for_everyone = self._session.first(
             _FOLLOW,
+            lambda for_everyone: for_everyone,
             workspace=ingestion.workspace_id,
             document=ingestion.document_id,
             ingestion_id=ingestion.ingestion_id,
             ingestion_state=ingestion.state.value,
         )
+        return bool(for_everyone)
 
     def indexed(self, ingestion: Ingestion, language: str, page_count: int) -> None:
         """Have the document show the version that can be found now, unless a newer one can."""
@@ -173,10 +175,6 @@ class DocumentRepository:
     def remove(self, document: Document) -> None:
         """Delete it, with its versions and ingestions."""
         self._session.run(_REMOVE, workspace=document.workspace_id, document=document.document_id)
-
-    def count(self, workspace_id: UUID) -> int:
-        """How many there are."""
-        return self._session.first(_COUNT, lambda count: count, workspace=workspace_id) or 0
 
     def list_page(self, workspace_id: UUID, wanted: ListQuery, page: Page, viewer: Viewer) -> list[Document]:
         """A page of the documents that are asked for, of those that the viewer may see."""

@@ -198,7 +198,6 @@ def _moving(ingestion: Ingestion) -> dict[str, object]:
 def _stored(attempt: IngestionAttempt) -> dict[str, object]:
     return {
         "number": attempt.number,
-        "run": attempt.run,
         "fence": attempt.fence,
         "start_time": attempt.start_time.isoformat(),
         "stage": attempt.stage.value,

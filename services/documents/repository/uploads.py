@@ -43,7 +43,7 @@ _ADD_PART = compiled(
 _GET_PART = compiled(select(upload_parts).where(_parts, _p.start_byte == bindparam("start_byte")))
 _PARTS = compiled(select(upload_parts).where(_parts).order_by(_p.start_byte))
 _EXPIRED = compiled(
-    select(_t.workspace_id, _t.upload_id)
+    select(uploads)
     .where(_t.expire_time <= bindparam("now"))
     .order_by(_t.expire_time)
     .limit(bindparam("count"))
@@ -111,11 +111,9 @@ class UploadRepository:
         """Delete it, with the rows of its parts."""
         self._session.run(_REMOVE, workspace=workspace_id, upload=upload_id)
 
-    def lock_expired(self, now: datetime, count: int) -> list[tuple[UUID, UUID]]:
-        """Uploads whose time is over, no more than `count`: workspace and id of each."""
-        return self._session.all(
-            _EXPIRED, lambda workspace_id, upload_id: (workspace_id, upload_id), now=now, count=count
-        )
+    def lock_expired(self, now: datetime, count: int) -> list[Upload]:
+        """Uploads whose time is over, no more than `count`, until the commit."""
+        return self._session.all(_EXPIRED, _upload, now=now, count=count)
 
 
 def _upload(

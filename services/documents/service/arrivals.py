@@ -1,20 +1,23 @@
 """How bytes become a document, or the next version of one, whichever way they came."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from services.documents.errors import DocumentNameTaken, VisibilityInvalid
 from services.documents.model.documents import Content, Document, Facts
+from services.documents.model.usage import Usage
 from services.documents.model.visibility import Viewer
 from services.documents.service import ingesting, news
+from services.documents.service.allowances import Allowances
 from services.documents.service.intake import Intake, kind_of
-from services.documents.service.limits import Limits
-from services.documents.service.storage import Storage, Stored, keep
+from services.documents.service.storage import Storage, keep
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits, current_viewer
 from services.kernel.clock import Clock
-from services.kernel.errors import ConcurrentUpdate
+from services.kernel.errors import ConcurrentUpdate, ResourceNotFound
 from services.kernel.ids import new_id
+from services.kernel.names import WORKSPACE
 
 
 def _nothing_else(_: DocumentsUnitOfWork) -> None:
@@ -24,37 +27,41 @@ def _nothing_else(_: DocumentsUnitOfWork) -> None:
 class Arrivals:
     """Files that arrive in the caller's workspace."""
 
-    def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, limits: Limits) -> None:
+    def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, allowances: Allowances) -> None:
         self._units = units
         self._clock = clock
         self._storage = storage
-        self._limits = limits
+        self._allowances = allowances
 
-    def check(self, uow: DocumentsUnitOfWork, workspace_id: UUID, facts: Facts) -> None:
-        """Refuse at once what would be refused once all bytes are here.
+    def check(self, uow: DocumentsUnitOfWork, workspace_id: UUID, facts: Facts, more_bytes: int) -> Usage:
+        """Refuse at once what would be refused once all bytes are here; what is stored now.
 
-        Raises DocumentNameTaken, VisibilityInvalid or DocumentLimitReached.
+        Raises DocumentNameTaken, VisibilityInvalid, DocumentLimitReached, VersionLimitReached or StorageLimitReached.
         """
+        allowance = self._allowances.of(workspace_id)
         found = uow.repo.documents.find(workspace_id, facts.display_name)
         if found is not None:
             _require_open(found, facts, current_viewer())
-        else:
-            self._limits.of(workspace_id).check_count(uow.repo.documents.count(workspace_id))
+            allowance.check_versions(found.current_version + 1)
+        usage = uow.repo.usage.get(workspace_id)
+        more = Usage(documents=int(found is None), version_bytes=more_bytes)
+        allowance.check_usage(usage.plus(more), more)
+        return usage
 
     def check_announced(self, workspace_id: UUID, size_bytes: int) -> None:
         """The same by the size that an upload is said to have. Raises DocumentTooLarge."""
-        self._limits.of(workspace_id).check_size(size_bytes, field="upload.size_bytes")
+        self._allowances.of(workspace_id).check_size(size_bytes, field="upload.size_bytes")
 
     def check_begun(self, workspace_id: UUID, size_bytes: int, display_name: str, head: bytes) -> None:
         """The same once it is known how the file begins. Raises DocumentTooLarge."""
-        self._limits.of(workspace_id).check_size(size_bytes, kind_of(head, display_name))
+        self._allowances.of(workspace_id).check_size(size_bytes, kind_of(head, display_name))
 
-    def receive(self, workspace_id: UUID, facts: Facts, chunks: Iterable[bytes]) -> Content:
-        """Store the bytes as they come.
+    def receive(self, workspace_id: UUID, facts: Facts, chunks: Iterable[bytes], usage: Usage) -> Content:
+        """Store the bytes as they come, beside what is stored.
 
-        Raises DocumentEmpty, DocumentTooLarge, CallDeadlineExceeded or DependencyUnavailable.
+        Raises DocumentEmpty, DocumentTooLarge, StorageLimitReached, CallDeadlineExceeded or DependencyUnavailable.
         """
-        intake = Intake(self._storage, self._limits.of(workspace_id), facts.display_name)
+        intake = Intake(self._storage, self._allowances.of(workspace_id), usage, facts.display_name)
         return intake.store(workspace_id, chunks)
 
     def file(
@@ -62,25 +69,41 @@ class Arrivals:
         workspace_id: UUID,
         facts: Facts,
         content: Content,
+        *,
+        announced: int = 0,
         also: Callable[[DocumentsUnitOfWork], None] = _nothing_else,
     ) -> Document:
         """The document that the content became, or a version of; as it is where that is its newest version already.
 
-        `also` is done in the same commit, before all else. Raises DocumentNameTaken, VisibilityInvalid or
-        ConcurrentUpdate.
+        `also` is done in the same commit, before all else; `announced` bytes of an upload count no more then. Raises
+        as `check` does, or ConcurrentUpdate.
         """
         now = self._clock.now()
-        with self._units() as uow:
+        with self._storage.until_kept(workspace_id, content), self._units() as uow:
             also(uow)
             found = uow.repo.documents.lock_named(workspace_id, facts.display_name)
-            document = self._begin(uow, workspace_id, facts, content, now) if found is None else None
-            if document is None:
+            begun = self._begin(uow, workspace_id, facts, content, now) if found is None else None
+            if begun is not None:
+                document, more = begun, Usage(documents=1, version_bytes=content.size_bytes)
+            else:
                 found = found or uow.repo.documents.lock_named(workspace_id, facts.display_name)
                 if found is None:
                     raise ConcurrentUpdate
                 document = self._go_on(uow, found, facts, content, now)
+                more = Usage(version_bytes=content.size_bytes if document is not found else 0)
+            self.take(uow, workspace_id, replace(more, upload_bytes=-announced))
             uow.commit()
         return document
+
+    def take(self, uow: DocumentsUnitOfWork, workspace_id: UUID, more: Usage) -> None:
+        """Count what a commit adds, last of all that is done in it: of many at once those pass that there is room for.
+
+        Raises DocumentLimitReached or StorageLimitReached, and ResourceNotFound where the workspace is purged.
+        """
+        after = uow.repo.usage.take(workspace_id, more)
+        if after is None:
+            raise ResourceNotFound(WORKSPACE.format(workspace=workspace_id))
+        self._allowances.of(workspace_id).check_usage(after, more)
 
     def _begin(
         self, uow: DocumentsUnitOfWork, workspace_id: UUID, facts: Facts, content: Content, now: datetime
@@ -90,7 +113,7 @@ class Arrivals:
         document = Document.begun(workspace_id, facts, content, viewer.user_id, now, document_id=new_id())
         if not uow.repo.documents.add(document):
             return None
-        uow.emit(document.name, news.created(document))
+        uow.emit(document.name, news.created(document), restricted=document.hidden)
         return _with_version(uow, document, content, viewer, now)
 
     def _go_on(
@@ -102,16 +125,18 @@ class Arrivals:
         if before.holds(content):
             uow.repo.blobs.doom(before.workspace_id, [content.blob_id])
             return before
+        self._allowances.of(before.workspace_id).check_versions(before.current_version + 1)
         after = before.with_content(content, now)
         uow.repo.documents.save(after)
-        uow.emit(after.name, news.version_added(after, after.newest(content, viewer.user_id, now)))
+        version = after.newest(content, viewer.user_id, now)
+        uow.emit(after.name, news.version_added(after, version), restricted=after.hidden)
         return _with_version(uow, after, content, viewer, now)
 
 
 def _with_version(
     uow: DocumentsUnitOfWork, document: Document, content: Content, viewer: Viewer, now: datetime
 ) -> Document:
-    keep(uow, document.workspace_id, Stored(content.blob_id, content.size_bytes, content.sha256))
+    keep(uow, document.workspace_id, content)
     uow.repo.versions.add(document.newest(content, viewer.user_id, now))
     return document.followed_by(ingesting.begin(uow, document, now))
 

@@ -5,25 +5,27 @@ from contextlib import closing
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.documents.blobs.port import BlobCorrupt
+from services.documents.blobs.port import BlobCorrupt, BlobMissing
 from services.documents.errors import IngestionStateConflict
+from services.documents.model.allowance import Allowance
 from services.documents.model.documents import Document, DocumentPatch, DocumentVersion, Facts
 from services.documents.model.ingestions import Ingestion
 from services.documents.model.names import INGESTION
+from services.documents.model.usage import Usage
 from services.documents.model.visibility import Viewer
 from services.documents.repository.documents import FIELDS
 from services.documents.service import ingesting, news
+from services.documents.service.allowances import Allowances
 from services.documents.service.arrivals import Arrivals
 from services.documents.service.storage import Storage
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits, current_viewer, seen
 from services.kernel.clock import Clock
-from services.kernel.deadline import seconds_left
+from services.kernel.deadline import check_deadline
 from services.kernel.errors import PageTokenInvalid, ResourceNotFound
 from services.kernel.etags import check_etag
 from services.kernel.paging import Page, Pager
 
 _NEWEST = 2**31 - 1
-_PATIENCE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,31 @@ class Download:
 class DocumentService:
     """Documents: uploaded, found, changed, read, processed again, deleted. Who may not see one finds none."""
 
-    def __init__(self, units: DocumentsUnits, clock: Clock, pager: Pager, storage: Storage, arrivals: Arrivals) -> None:
+    def __init__(
+        self,
+        units: DocumentsUnits,
+        clock: Clock,
+        pager: Pager,
+        storage: Storage,
+        allowances: Allowances,
+        arrivals: Arrivals,
+    ) -> None:
         self._units = units
         self._clock = clock
         self._pager = pager
         self._storage = storage
+        self._allowances = allowances
         self._arrivals = arrivals
 
     def create(self, workspace_id: UUID, facts: Facts, chunks: Iterable[bytes]) -> Document:
         """The document that the bytes became, or a version of.
 
         Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached,
-        CallDeadlineExceeded or DependencyUnavailable.
+        VersionLimitReached, StorageLimitReached, CallDeadlineExceeded or DependencyUnavailable.
         """
         with self._units() as uow:
-            self._arrivals.check(uow, workspace_id, facts)
-        content = self._arrivals.receive(workspace_id, facts, chunks)
+            usage = self._arrivals.check(uow, workspace_id, facts, more_bytes=1)
+        content = self._arrivals.receive(workspace_id, facts, chunks, usage)
         return self._arrivals.file(workspace_id, facts, content)
 
     def get(self, workspace_id: UUID, document_id: UUID) -> Document:
@@ -99,7 +110,8 @@ class DocumentService:
             after = before.changed(patch, self._clock.now())
             if after is not before:
                 uow.repo.documents.save(after)
-                uow.emit(after.name, news.updated(before, after))
+                uow.emit(after.name, news.updated(before, after), restricted=before.hidden or after.hidden)
+                ingesting.look_again(uow, after)
                 uow.commit()
         return after
 
@@ -108,22 +120,30 @@ class DocumentService:
         with self._units() as uow:
             document = self._locked(uow, workspace_id, document_id)
             check_etag(etag, document.version, document.name)
+            size_bytes = uow.repo.versions.size_of(workspace_id, document_id)
             uow.repo.blobs.doom_of_document(workspace_id, document_id)
             uow.repo.documents.remove(document)
-            uow.emit(document.name, news.deleted(document))
+            uow.emit(document.name, news.deleted(document), restricted=document.hidden)
+            ingesting.look_again(uow, document)
+            uow.repo.usage.free(workspace_id, Usage(documents=1, version_bytes=size_bytes))
             uow.commit()
 
     def download(self, workspace_id: UUID, document_id: UUID, version: int) -> Download:
         """The bytes of a version; 0: of the newest one. Raises ResourceNotFound or DependencyUnavailable."""
-        with self._units() as uow:
-            document = self._seen(uow, workspace_id, document_id)
-            found = uow.repo.versions.get(workspace_id, document_id, version or document.current_version)
-        if found is None:
-            raise ResourceNotFound(document.name)
-        chunks = self._storage.read(workspace_id, found.blob_id)
-        # Now, while it can still be told what is wrong.
-        first = next(chunks, b"")
-        return Download(document.display_name, found, _whole(found, first, chunks))
+        display_name, found = self._version(workspace_id, document_id, version)
+        while True:
+            chunks = self._storage.read(workspace_id, found.blob_id)
+            try:
+                # Now, while it can still be told what is wrong.
+                first = next(chunks, b"")
+            except BlobMissing:
+                before = found
+                # It may have been deleted meanwhile, or lie elsewhere under another key.
+                display_name, found = self._version(workspace_id, document_id, found.version)
+                if found.blob_id == before.blob_id:
+                    raise
+            else:
+                return Download(display_name, found, _whole(found, first, chunks))
 
     def reprocess(self, workspace_id: UUID, document_id: UUID) -> Ingestion:
         """A new ingestion of the newest version. Raises ResourceNotFound or IngestionStateConflict."""
@@ -135,6 +155,20 @@ class DocumentService:
             ingestion = ingesting.begin(uow, document, self._clock.now())
             uow.commit()
         return ingestion
+
+    def usage(self, workspace_id: UUID) -> tuple[Usage, Allowance]:
+        """What the workspace stores, also of documents that the caller may not see; and what it may."""
+        with self._units() as uow:
+            return uow.repo.usage.get(workspace_id), self._allowances.of(workspace_id)
+
+    def _version(self, workspace_id: UUID, document_id: UUID, version: int) -> tuple[str, DocumentVersion]:
+        """What the document is called, and a version of it; 0: the newest. Raises ResourceNotFound."""
+        with self._units() as uow:
+            document = self._seen(uow, workspace_id, document_id)
+            found = uow.repo.versions.get(workspace_id, document_id, version or document.current_version)
+        if found is None:
+            raise ResourceNotFound(document.name)
+        return document.display_name, found
 
     def _seen(self, uow: DocumentsUnitOfWork, workspace_id: UUID, document_id: UUID) -> Document:
         found = uow.repo.documents.get(workspace_id, document_id)
@@ -151,7 +185,7 @@ def _whole(version: DocumentVersion, first: bytes, others: Generator[bytes]) -> 
         yield first
         size = len(first)
         for chunk in others:
-            seconds_left(_PATIENCE_SECONDS)
+            check_deadline()
             yield chunk
             size += len(chunk)
     if size != version.size_bytes:

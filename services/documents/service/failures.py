@@ -21,7 +21,11 @@ _AWAY = (
 )
 TIMED_OUT = Failure(IngestionReason.TIMEOUT, "The document was not processed in the time that there is for one.")
 _DAMAGED = Failure(IngestionReason.CORRUPT, "What was stored of the file is damaged or lost.", retryable=False)
-_UNREACHABLE = "A part that documents are processed with could not be reached."
+_DEPENDENCY = Failure(
+    IngestionReason.DEPENDENCY_UNAVAILABLE,
+    "A part that documents are processed with could not be reached.",
+    outage=True,
+)
 _INTERNAL = Failure(IngestionReason.INTERNAL, "A fault of Plinth kept the document from being processed.")
 
 
@@ -33,7 +37,7 @@ def failure_of(error: Exception) -> Failure:
         case BlobCorrupt() | BlobMissing():
             return _DAMAGED
         case Unavailable() | ResourceExhausted() | Aborted() | DeadlineExceeded():
-            return Failure(IngestionReason.DEPENDENCY_UNAVAILABLE, _UNREACHABLE)
+            return _DEPENDENCY
         case grpc.RpcError():
             return _of_call(error)
     return _INTERNAL
@@ -50,14 +54,17 @@ def _of_call(error: Any) -> Failure:  # a grpc.RpcError that is a grpc.Call too,
         case "EMBEDDER_UNAVAILABLE":
             delay = timedelta(seconds=retry.retry_delay.seconds, microseconds=retry.retry_delay.nanos // 1_000)
             return Failure(
-                IngestionReason.PROVIDER_UNAVAILABLE, "The embedder's provider does not answer.", retry_after=delay
+                IngestionReason.PROVIDER_UNAVAILABLE,
+                "The embedder's provider does not answer.",
+                outage=True,
+                retry_after=delay,
             )
         case "EMBEDDER_REFUSED" | "EMBEDDER_NOT_CONFIGURED":
             return Failure(IngestionReason.PROVIDER_REFUSED, _refusal(info), retryable=False)
         case "CHUNKS_MISSING":
             return Failure(_INTERNAL.reason, _INTERNAL.message, back_to=IngestionState.PARSED)
     if error.code() in _AWAY:
-        return Failure(IngestionReason.DEPENDENCY_UNAVAILABLE, _UNREACHABLE)
+        return _DEPENDENCY
     return _INTERNAL
 
 

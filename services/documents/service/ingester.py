@@ -1,5 +1,6 @@
 """Does the jobs that bring ingestions to their ends."""
 
+import time
 from datetime import timedelta
 
 import structlog
@@ -10,10 +11,11 @@ from services.documents.service import ingesting, tenure
 from services.documents.service.failures import TIMED_OUT, failure_of
 from services.documents.service.pipeline import Pipeline
 from services.documents.service.slots import Slot
-from services.documents.service.tenure import Change, Superseded, Tenure
+from services.documents.service.tenure import Change, Lookout, Superseded, Tenure
 from services.documents.service.units import DocumentsUnits
 from services.kernel.clock import Clock
 from services.kernel.deadline import reset_deadline, set_deadline
+from services.kernel.errors import Unavailable
 from services.kernel.jobs import (
     Attempt,
     AttemptTimedOut,
@@ -25,6 +27,9 @@ from services.kernel.jobs import (
 )
 
 _TIMEOUT = timedelta(hours=1)
+# As long as a database takes to start anew.
+_INSIST_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
 _log = structlog.get_logger("plinth.documents")
 
 
@@ -59,17 +64,16 @@ class Ingester:
             found = uow.repo.ingestions.get(workspace_id, ingestion_id)
         if found is None or found.state.ended:
             return
-        with self._pipeline.slot() as slot:
-            if found.parsed_blob_id is None:
-                # Who waits has not begun: if the worker ends meanwhile, it is not for the sake of this file.
-                slot.take(attempt.check)
-            held = tenure.begin(self._units, self._clock, attempt, found)
-            if held is None:
-                return
-            try:
-                self._go_through(held, slot)
-            except Superseded:
-                _log.info("ingestion.superseded", ingestion=attempt.subject)
+        try:
+            with self._pipeline.slot(workspace_id) as slot:
+                if found.is_to_be_read:
+                    # Who waits has not begun: if the worker ends meanwhile, it is not for the sake of this file.
+                    slot.take(Lookout(self._units, attempt, found, lambda now: not now.state.ended).check)
+                held = tenure.begin(self._units, self._clock, attempt, found)
+                if held is not None:
+                    self._go_through(held, slot)
+        except Superseded:
+            _log.info("ingestion.superseded", ingestion=attempt.subject)
 
     def _go_through(self, held: Tenure, slot: Slot) -> None:
         try:
@@ -88,7 +92,8 @@ class Ingester:
             self._fail(held, failure)
 
     def _fail(self, held: Tenure, failure: Failure) -> None:
-        delay = self._backoff.delay(held.ingestion.tries)
+        before = held.ingestion
+        delay = self._backoff.delay(before.outages + 1 if failure.outage else before.tries + 1)
         after = _advance(held, lambda _, before, now: before.failed(failure, now, delay))
         if after.state is IngestionState.FAILED_RETRYING and after.retry_time is not None:
             # Both back at the same moment, the ingestion as people see it, and the job.
@@ -98,9 +103,24 @@ class Ingester:
 
 
 def _advance(held: Tenure, change: Change) -> Ingestion:
-    """Commit how an attempt ended, also one whose time is over."""
+    """Commit how an attempt ended, also one whose time is over.
+
+    A database that is away is waited for: an attempt that cannot say how it ended counts as one that ended its worker.
+    """
     token = set_deadline(None)
+    give_up_at = time.monotonic() + _INSIST_SECONDS
+    unsure: Unavailable | None = None
     try:
-        return held.advance(change)
+        while True:
+            try:
+                return held.advance(change)
+            except Unavailable as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                unsure = error
+                time.sleep(_PAUSE_SECONDS)
+            except Superseded:
+                # Perhaps by the very commit whose answer was lost: then its job has to come back.
+                raise unsure or Superseded from None
     finally:
         reset_deadline(token)

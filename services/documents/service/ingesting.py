@@ -6,6 +6,8 @@ from services.documents.model.documents import Document
 from services.documents.model.ingestions import Ingestion
 from services.documents.service import news
 from services.documents.service.units import DocumentsUnitOfWork
+from services.kernel.caller import current_caller
+from services.kernel.feed import Moved
 from services.kernel.ids import new_id
 from services.kernel.jobs import NewJob
 
@@ -23,7 +25,8 @@ def begin(uow: DocumentsUnitOfWork, document: Document, now: datetime) -> Ingest
     for unfinished in uow.repo.ingestions.lock_unfinished(workspace_id, document_id):
         cancelled = unfinished.cancelled(now)
         uow.repo.ingestions.save(cancelled)
-        uow.emit(cancelled.name, news.ingestion_advanced(cancelled))
+        uow.emit(cancelled.name, news.ingestion_advanced(cancelled), restricted=document.hidden)
+        uow.invalidate(Moved(workspace_id, cancelled.ingestion_id))
     uow.repo.blobs.doom(workspace_id, uow.repo.ingestions.forget_parsed(workspace_id, document_id))
     ingestion = Ingestion.received(workspace_id, document_id, document.current_version, now, ingestion_id=new_id())
     uow.repo.ingestions.add(ingestion)
@@ -46,8 +49,17 @@ def job_of(ingestion: Ingestion, *, bulk: bool = False) -> NewJob:
     )
 
 
+def look_again(uow: DocumentsUnitOfWork, document: Document) -> None:
+    """Have whoever watches a document's ingestion ask again whether they may."""
+    if document.ingestion_id is not None:
+        uow.invalidate(Moved(document.workspace_id, document.ingestion_id))
+
+
 def put(uow: DocumentsUnitOfWork, ingestion: Ingestion) -> None:
     """Write the newest ingestion of a document after it moved, and tell of it; both are locked."""
     uow.repo.ingestions.save(ingestion)
-    uow.repo.documents.follow(ingestion)
-    uow.emit(ingestion.name, news.ingestion_advanced(ingestion))
+    for_everyone = uow.repo.documents.follow(ingestion)
+    # The audit log is of what people do.
+    by_itself = current_caller().service is not None
+    uow.emit(ingestion.name, news.ingestion_advanced(ingestion), restricted=not for_everyone, audited=not by_itself)
+    uow.invalidate(Moved(ingestion.workspace_id, ingestion.ingestion_id))

@@ -2,26 +2,28 @@
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from services.documents.errors import DocumentEmpty
+from services.documents.model.allowance import Allowance, is_packed
 from services.documents.model.documents import Content
-from services.documents.model.limits import Allowance, is_packed
+from services.documents.model.usage import Usage
 from services.documents.parsing.sniff import sniff
 from services.documents.service.storage import Storage
-from services.kernel.deadline import seconds_left
+from services.kernel.deadline import check_deadline
 
 # So much of a file tells its kind, unless it is an archive: then its end tells more.
 _HEAD_BYTES = 64 * 1024
-_PATIENCE_SECONDS = 3600.0
 
 
 class Intake:
-    """One file that arrives, and how large it may be."""
+    """One file that arrives, how large it may be, and what was stored when it began."""
 
-    def __init__(self, storage: Storage, allowance: Allowance, display_name: str) -> None:
+    def __init__(self, storage: Storage, allowance: Allowance, usage: Usage, display_name: str) -> None:
         self._storage = storage
         self._allowance = allowance
+        self._usage = usage
         self._display_name = display_name
         self._head = bytearray()
         self._media_type = ""
@@ -30,18 +32,19 @@ class Intake:
     def store(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Content:
         """Store the file as it comes.
 
-        Raises DocumentEmpty, DocumentTooLarge as soon as it is, CallDeadlineExceeded or DependencyUnavailable.
+        Raises DocumentEmpty, DocumentTooLarge or StorageLimitReached as soon as it is, CallDeadlineExceeded or
+        DependencyUnavailable.
         """
-        stored = self._storage.write(workspace_id, self._checked(chunks))
+        content = self._storage.write(workspace_id, self._checked(chunks))
         media_type = self._media_type
         if is_packed(media_type):
-            with self._storage.open(workspace_id, stored) as file:
+            with self._storage.open(workspace_id, content) as file:
                 media_type = sniff(file, self._display_name)
-        return Content(stored.blob_id, stored.size_bytes, stored.sha256, media_type)
+        return replace(content, media_type=media_type)
 
     def _checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            seconds_left(_PATIENCE_SECONDS)
+            check_deadline()
             self._look_at(chunk)
             yield chunk
         if not self._size:
@@ -56,6 +59,7 @@ class Intake:
             if len(self._head) == _HEAD_BYTES:
                 self._tell_type()
         self._allowance.check_size(self._size, self._media_type)
+        self._allowance.check_room(self._usage, self._size)
 
     def _tell_type(self) -> None:
         self._media_type = kind_of(bytes(self._head), self._display_name)

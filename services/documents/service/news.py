@@ -39,6 +39,7 @@ def updated(before: Document, after: Document) -> events_pb2.DocumentUpdated:
         metadata=after.metadata,
         visibility=visibility_message(after.workspace_id, after.visibility),
         changed_fields=after.changed_fields(before),
+        revision=after.version,
     )
 
 
@@ -52,15 +53,14 @@ def ingestion_advanced(ingestion: Ingestion) -> events_pb2.IngestionAdvanced:
     return events_pb2.IngestionAdvanced(document=ingestion.document_name, ingestion=ingestion_message(ingestion))
 
 
-def indexed(
-    ingestion: Ingestion, version: DocumentVersion, page_count: int, chunk_count: int
-) -> events_pb2.DocumentIndexed:
-    """A version that can be found."""
+def indexed(document: Document, ingestion: Ingestion, version: DocumentVersion) -> events_pb2.DocumentIndexed:
+    """A version that can be found, of a document as it was before: pages of one that could be are not charged again."""
     return events_pb2.DocumentIndexed(
         document=ingestion.document_name,
         version=version.version,
         ingestion=ingestion.name,
-        page_count=page_count,
+        page_count=ingestion.page_count,
         size_bytes=version.size_bytes,
-        chunk_count=chunk_count,
+        chunk_count=ingestion.chunk_count,
+        metered_pages=ingestion.page_count if document.indexed_version < version.version else 0,
     )

@@ -1,11 +1,10 @@
 """The stages of an ingestion, one function each. Each commits what it made, so another attempt goes on behind it."""
 
 import hashlib
-import threading
+import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,16 +14,16 @@ from uuid import UUID
 from plinth.search.v1 import index_service_pb2 as search_pb
 from plinth.search.v1 import index_service_pb2_grpc
 from services.documents.blobs.port import BlobCorrupt, BlobMissing
-from services.documents.model.chunking import Chunk, chunk
-from services.documents.model.documents import DocumentVersion
+from services.documents.model.chunking import chunk
+from services.documents.model.documents import Document, DocumentVersion
 from services.documents.model.ingestions import Ingestion, IngestionState
 from services.documents.model.parsed import NotParsed, Parsed
-from services.documents.parsing.failures import ParseFailed, Reason
+from services.documents.parsing.failures import ParseFailed, Reason, unsupported
+from services.documents.parsing.limits import Limits
 from services.documents.parsing.media_types import READABLE
 from services.documents.parsing.pool import ParserPool
-from services.documents.parsing.sniff import sniff
 from services.documents.service import news, search_messages
-from services.documents.service.slots import Slot
+from services.documents.service.slots import Slot, Slots
 from services.documents.service.stage_report import StageReport
 from services.documents.service.storage import Storage, keep
 from services.documents.service.tenure import Superseded, Tenure
@@ -38,20 +37,12 @@ _EMBED_SECONDS = 300.0
 _PUBLISH_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Outline:
-    """What later stages need to know of a document's text."""
-
-    language: str
-    page_count: int
-    chunk_count: int
-
-
 class Pipeline:
     """Brings what an attempt holds to its end.
 
-    No more than `parsers` documents are fetched and parsed at once. A stage may raise ParseFailed, whatever search, the
-    blob store and the database say, and what the tenure raises.
+    No more than `parsers` documents are in memory at once: fetched, parsed, cut, staged. A file is fetched to the disk,
+    or, if it is to lie nowhere in plain text (`in_memory`), into memory. A stage may raise ParseFailed, whatever
+    search, the blob store and the database say, and what the tenure raises.
     """
 
     def __init__(
@@ -60,44 +51,43 @@ class Pipeline:
         storage: Storage,
         index: index_service_pb2_grpc.IndexServiceStub,
         pool: ParserPool,
-        parsers: int,
+        slots: Slots,
+        limits: Limits,
         report: StageReport,
+        *,
+        in_memory: bool = False,
     ) -> None:
         self._units = units
         self._storage = storage
         self._index = index
         self._pool = pool
-        self._slots = threading.Semaphore(parsers)
+        self._slots = slots
+        self._limits = limits
         self._report = report
+        self._in_memory = in_memory
 
-    def slot(self) -> Slot:
+    def slot(self, workspace_id: UUID) -> Slot:
         """A place at the parsers, to be taken."""
-        return Slot(self._slots)
+        return self._slots.of(workspace_id)
 
     def run(self, tenure: Tenure, slot: Slot) -> None:
         """Go through the stages that lie ahead; the place at the parsers is free as soon as it is not needed."""
-        outline = self._outline(tenure, slot)
-        if tenure.ingestion.stage is IngestionState.CHUNKED:
-            self._embed(tenure, outline.chunk_count)
-        self._publish(tenure, outline)
-
-    def _outline(self, tenure: Tenure, slot: Slot) -> _Outline:
-        """The document parsed and its chunks staged, as far as an earlier attempt has not seen to it."""
         with slot:
-            parsed = self._parsed(tenure, slot)
-        chunks = chunk(parsed, tenure.ingestion.document_id)
-        if tenure.ingestion.stage is IngestionState.PARSED:
-            self._stage(tenure, chunks, parsed.language)
-        return _Outline(parsed.language, parsed.page_count, len(chunks))
+            if tenure.ingestion.is_to_be_read:
+                slot.take(tenure.check)
+                self._stage(tenure, self._parsed(tenure))
+        if tenure.ingestion.stage is IngestionState.CHUNKED:
+            self._embed(tenure)
+        self._publish(tenure)
 
-    def _parsed(self, tenure: Tenure, slot: Slot) -> Parsed:
+    def _parsed(self, tenure: Tenure) -> Parsed:
+        """The document as text: as an earlier attempt has kept it, else parsed now."""
         kept = self._kept(tenure)
         if kept is not None:
             return kept
-        slot.take(tenure.check)
         with self._fetched(tenure) as file:
             if tenure.ingestion.stage is IngestionState.RECEIVED:
-                self._scan(tenure, file)
+                self._scan(tenure)
             return self._parse(tenure, file)
 
     def _kept(self, tenure: Tenure) -> Parsed | None:
@@ -111,36 +101,47 @@ class Pipeline:
         except (BlobMissing, BlobCorrupt, zlib.error, NotParsed):
             return None
 
-    def _scan(self, tenure: Tenure, file: BinaryIO) -> None:
+    def _scan(self, tenure: Tenure) -> None:
         """SCANNED: the bytes are those that arrived, and can be read."""
         with self._report.stage(IngestionState.SCANNED):
-            media_type = sniff(file, tenure.document.display_name)
+            media_type = self._version(tenure).media_type
             if media_type not in READABLE:
-                raise ParseFailed(Reason.UNSUPPORTED, f"Files of the type {media_type} cannot be read.")
+                raise unsupported(media_type)
             tenure.advance(lambda _, before, now: before.passed(IngestionState.SCANNED, now))
 
     def _parse(self, tenure: Tenure, file: BinaryIO) -> Parsed:
         """PARSED: the text is known, and kept for later attempts."""
         with self._report.stage(IngestionState.PARSED):
-            name = tenure.document.display_name
-            # The file has no name: whatever becomes of this process, nothing of it stays on the disk.
-            path = Path(f"/proc/self/fd/{file.fileno()}")
-            parsed = self._pool.parse(path, sniff(file, name), name=name, check=tenure.check, progress=tenure.tell)
+            parsed = self._pool.parse(
+                # The file has no name: whatever becomes of this process, nothing of it stays on the disk.
+                Path(f"/proc/self/fd/{file.fileno()}"),
+                self._version(tenure).media_type,
+                self._limits,
+                check=tenure.check,
+                progress=tenure.tell,
+            )
             workspace_id = tenure.ingestion.workspace_id
             stored = self._storage.write(workspace_id, [zlib.compress(parsed.to_json())])
 
             def kept(uow: DocumentsUnitOfWork, before: Ingestion, now: datetime) -> Ingestion:
                 keep(uow, workspace_id, stored)
                 _doom_parsed(uow, before)
-                return before.parsed(stored.blob_id, parsed.warnings, now)
+                return before.parsed(
+                    stored.blob_id,
+                    now,
+                    language=parsed.language,
+                    page_count=parsed.page_count,
+                    warnings=parsed.warnings,
+                )
 
             tenure.advance(kept)
         return parsed
 
-    def _stage(self, tenure: Tenure, chunks: Sequence[Chunk], language: str) -> None:
+    def _stage(self, tenure: Tenure, parsed: Parsed) -> None:
         """CHUNKED: search has every passage, and shows none yet."""
         with self._report.stage(IngestionState.CHUNKED):
             ingestion = tenure.ingestion
+            chunks = chunk(parsed, ingestion.document_id, tenure.check)
             for first in range(0, len(chunks), _BATCH):
                 tenure.tell(first, len(chunks))
                 self._index.StageChunks(
@@ -148,17 +149,18 @@ class Pipeline:
                         parent=WORKSPACE.format(workspace=ingestion.workspace_id),
                         document=ingestion.document_name,
                         version=ingestion.document_version,
-                        language=language,
+                        language=ingestion.language,
                         passages=map(search_messages.passage, chunks[first : first + _BATCH]),
                     ),
                     timeout=_STAGE_SECONDS,
                 )
-            tenure.advance(lambda _, before, now: before.passed(IngestionState.CHUNKED, now))
+            tenure.advance(lambda _, before, now: before.chunked(len(chunks), now))
 
-    def _embed(self, tenure: Tenure, count: int) -> None:
+    def _embed(self, tenure: Tenure) -> None:
         """EMBEDDED: every passage has the vector that it will have."""
         with self._report.stage(IngestionState.EMBEDDED):
             ingestion = tenure.ingestion
+            count = ingestion.chunk_count
             request = search_pb.EmbedChunksRequest(
                 parent=WORKSPACE.format(workspace=ingestion.workspace_id),
                 document=ingestion.document_name,
@@ -168,41 +170,45 @@ class Pipeline:
                 tenure.tell(max(count - remaining, 0), count)
             tenure.advance(lambda _, before, now: before.passed(IngestionState.EMBEDDED, now))
 
-    def _publish(self, tenure: Tenure, outline: _Outline) -> None:
+    def _publish(self, tenure: Tenure) -> None:
         """INDEXED: it is found, in the place of the version before."""
         with self._report.stage(IngestionState.INDEXED):
-            version = self._version(tenure)
-            facts = search_messages.facts(tenure.document, version, outline.language, outline.page_count)
+            version, ingestion = self._version(tenure), tenure.ingestion
             self._index.PublishDocument(
                 search_pb.PublishDocumentRequest(
                     parent=WORKSPACE.format(workspace=version.workspace_id),
-                    facts=facts,
-                    passage_count=outline.chunk_count,
+                    facts=search_messages.facts(tenure.document, version, ingestion.language),
+                    passage_count=ingestion.chunk_count,
                 ),
                 timeout=_PUBLISH_SECONDS,
             )
 
             def indexed(uow: DocumentsUnitOfWork, before: Ingestion, now: datetime) -> Ingestion:
-                after = before.indexed(now)
                 _doom_parsed(uow, before)
-                uow.repo.documents.indexed(after, outline.language, outline.page_count)
-                uow.emit(after.document_name, news.indexed(after, version, outline.page_count, outline.chunk_count))
-                return after
+                _tell_indexed(uow, tenure.document, before, version)
+                return before.indexed(now)
 
             try:
                 tenure.advance(indexed)
             except Superseded:
-                # Somebody wanted it no more when search had it already; what can be found is told as it is.
-                with self._units() as uow:
-                    uow.repo.documents.indexed(tenure.ingestion, outline.language, outline.page_count)
-                    uow.commit()
+                self._tell_too_late(tenure, version)
                 raise
+            self._report.indexed(ingestion.page_count, version.size_bytes)
+
+    def _tell_too_late(self, tenure: Tenure, version: DocumentVersion) -> None:
+        """Somebody wanted it no more when search had it already: what can be found is told as it is."""
+        with self._units() as uow:
+            document = uow.repo.documents.lock(version.workspace_id, version.document_id)
+            found = uow.repo.ingestions.get(version.workspace_id, tenure.ingestion.ingestion_id)
+            if document is not None and found is not None and found.state is IngestionState.CANCELLED:
+                _tell_indexed(uow, document, found, version)
+                uow.commit()
 
     @contextmanager
     def _fetched(self, tenure: Tenure) -> Iterator[BinaryIO]:
         """The file on this machine. Raises ParseFailed where its bytes are not those that arrived."""
         version = self._version(tenure)
-        with TemporaryFile() as file:
+        with _nameless_file(in_memory=self._in_memory) as file:
             digest = hashlib.sha256()
             for data in self._storage.read(version.workspace_id, version.blob_id):
                 tenure.check()
@@ -211,7 +217,7 @@ class Pipeline:
             if digest.hexdigest() != version.sha256:
                 raise ParseFailed(Reason.CORRUPT, "The stored bytes are not those that arrived.")
             file.flush()
-            yield cast(BinaryIO, file)  # which typeshed does not say
+            yield file
 
     def _version(self, tenure: Tenure) -> DocumentVersion:
         ingestion = tenure.ingestion
@@ -220,6 +226,20 @@ class Pipeline:
         if found is None:
             raise Superseded
         return found
+
+
+def _nameless_file(*, in_memory: bool) -> BinaryIO:
+    """A file that is gone when it is closed, by whomever."""
+    if in_memory:
+        return os.fdopen(os.memfd_create("document"), "w+b")
+    return cast(BinaryIO, TemporaryFile())  # which typeshed does not say
+
+
+def _tell_indexed(uow: DocumentsUnitOfWork, document: Document, ingestion: Ingestion, version: DocumentVersion) -> None:
+    """Write down and tell that a version of a document, which is locked, can be found."""
+    uow.repo.documents.indexed(ingestion, ingestion.language, ingestion.page_count)
+    told = news.indexed(document, ingestion, version)
+    uow.emit(document.name, told, restricted=document.hidden, audited=False)
 
 
 def _doom_parsed(uow: DocumentsUnitOfWork, before: Ingestion) -> None:

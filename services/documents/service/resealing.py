@@ -1,5 +1,6 @@
 """Brings blobs that are encrypted at rest under the current master key."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -7,15 +8,22 @@ import structlog
 from services.documents.blobs.port import BlobCorrupt, BlobMissing, blob_key
 from services.documents.blobs.sealed import Sealed
 from services.documents.repository.blobs import FIRST, BlobId
+from services.documents.service.housekeeping import MOST_ATTEMPTS, QUEUE
 from services.documents.service.storage import Storage, keep
 from services.documents.service.units import SERVICE, DocumentsUnits
 from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
+from services.kernel.jobs import NewJob
 from services.kernel.secrets import Keyring
 
+RESEAL = "documents.reseal"
 _BATCH = 500
 _EVERY = timedelta(hours=6)
 _log = structlog.get_logger("plinth.documents")
+
+
+def _nothing() -> None:
+    pass
 
 
 class Resealing:
@@ -33,20 +41,32 @@ class Resealing:
         self._clock = clock
         self._storage = storage
         self._sealed = sealed if keyring.rotating else None
-        self._after = FIRST
+        self._after, self._count = FIRST, 0
         self._due = clock.now()
 
-    def reseal(self) -> int:
-        """Go on where it ended before; how many were of a former key. Raises DependencyUnavailable."""
+    def ask(self) -> None:
+        """Have a worker do it, as long as there is a former key; every six hours, and never two of them."""
         if self._sealed is None or self._clock.now() < self._due:
+            return
+        with acting_itself(SERVICE), self._units.system() as uow:
+            uow.enqueue(NewJob(QUEUE, RESEAL, unique_key=RESEAL, max_attempts=MOST_ATTEMPTS))
+            uow.commit()
+        self._due = self._clock.now() + _EVERY
+
+    def reseal(self, check: Callable[[], None] = _nothing) -> int:
+        """Go through them, on from where it was ended: how many were of a former key. Raises DependencyUnavailable.
+
+        `check` comes before each, and raises what ends it early.
+        """
+        if self._sealed is None:
             return 0
-        count = 0
         with acting_itself(SERVICE):
             while found := self._next():
                 for blob in found:
-                    count += self._brought_over(self._sealed, blob)
+                    check()
+                    self._count += self._brought_over(self._sealed, blob)
                     self._after = blob
-        self._after, self._due = FIRST, self._clock.now() + _EVERY
+        count, self._count, self._after = self._count, 0, FIRST
         _log.info("blobs.resealed", blobs=count)
         return count
 
@@ -59,13 +79,16 @@ class Resealing:
         try:
             if sealed.is_current(key):
                 return False
-            stored = self._storage.write(blob.workspace_id, self._storage.read(blob.workspace_id, blob.blob_id))
+            content = self._storage.write(blob.workspace_id, self._storage.read(blob.workspace_id, blob.blob_id))
         except (BlobMissing, BlobCorrupt) as error:
             # Deleted meanwhile, or for somebody to look at: the others need not wait for it.
             _log.warning("blob.not_resealed", blob=key, error=type(error).__name__)
             return False
-        with self._units(blob.workspace_id) as uow:
-            keep(uow, blob.workspace_id, stored)
-            if uow.repo.blobs.replace(blob.workspace_id, blob.blob_id, stored.blob_id):
+        with self._storage.until_kept(blob.workspace_id, content), self._units(blob.workspace_id) as uow:
+            replaced = uow.repo.blobs.replace(blob.workspace_id, blob.blob_id, content.blob_id)
+            if replaced:
+                keep(uow, blob.workspace_id, content)
                 uow.commit()
-        return True
+        if not replaced:
+            self._storage.drop(blob.workspace_id, content)
+        return replaced

@@ -22,10 +22,11 @@ def passage(chunk: Chunk) -> pb.Passage:
         page=chunk.page or 0,
         start=chunk.start,
         end=chunk.end,
+        language=chunk.language,
     )
 
 
-def facts(document: Document, version: DocumentVersion, language: str, page_count: int) -> pb.DocumentFacts:
+def facts(document: Document, version: DocumentVersion, language: str) -> pb.DocumentFacts:
     """What is known of a document, and of the version that is published."""
     visibility = visibility_message(document.workspace_id, document.visibility)
     return pb.DocumentFacts(
@@ -42,5 +43,5 @@ def facts(document: Document, version: DocumentVersion, language: str, page_coun
         members=visibility.members,
         create_time=timestamp(document.create_time),
         update_time=timestamp(document.update_time),
-        page_count=page_count,
+        revision=document.version,
     )

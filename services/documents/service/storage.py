@@ -12,30 +12,21 @@ What comes to no third step is collected a day later (`housekeeping`).
 
 import io
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
 from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, blob_key
+from services.documents.model.documents import Content
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.clock import Clock
-from services.kernel.errors import DependencyUnavailable
+from services.kernel.errors import DependencyUnavailable, PlinthError
 from services.kernel.idempotency import unclaimed
 from services.kernel.ids import new_id
 from services.kernel.unit_of_work import forbid_open_unit
 
 _DEPENDENCY = "blob store"
 _BUFFER_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A blob that is whole: its size, and its SHA-256 in hexadecimal digits."""
-
-    blob_id: UUID
-    size_bytes: int
-    sha256: str
 
 
 class Storage:
@@ -46,7 +37,7 @@ class Storage:
         self._clock = clock
         self._store = store
 
-    def write(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Stored:
+    def write(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Content:
         """Store the chunks as a blob of the workspace, for `keep`. Raises DependencyUnavailable."""
         blob_id = new_id()
         with unclaimed(), self._units(workspace_id) as uow:
@@ -54,7 +45,23 @@ class Storage:
             uow.commit()
         with _reaching_the_store():
             written = self._store.write(blob_key(workspace_id, blob_id), chunks)
-        return Stored(blob_id, written.size, written.sha256)
+        return Content(blob_id, written.size, written.sha256)
+
+    @contextmanager
+    def until_kept(self, workspace_id: UUID, content: Content) -> Iterator[None]:
+        """Around the third step: where it is refused, the bytes are collected with the next sweep, and not in a day."""
+        try:
+            yield
+        except PlinthError:
+            with suppress(PlinthError):
+                self.drop(workspace_id, content)
+            raise
+
+    def drop(self, workspace_id: UUID, content: Content) -> None:
+        """Have bytes collected that nothing will refer to; those that were kept stay, whoever knows of it or not."""
+        with unclaimed(), self._units(workspace_id) as uow:
+            uow.repo.blobs.drop(workspace_id, content.blob_id)
+            uow.commit()
 
     def read(self, workspace_id: UUID, blob_id: UUID, start: int = 0, end: int | None = None) -> Generator[bytes]:
         """The bytes of a blob from `start` up to `end`, in chunks. Raises DependencyUnavailable."""
@@ -71,18 +78,18 @@ class Storage:
         with _reaching_the_store():
             return self._store.tidy(older_than)
 
-    def open(self, workspace_id: UUID, stored: Stored) -> io.BufferedReader:
+    def open(self, workspace_id: UUID, content: Content) -> io.BufferedReader:
         """The blob as a file that can be sought."""
-        return io.BufferedReader(_BlobFile(self, workspace_id, stored), _BUFFER_BYTES)
+        return io.BufferedReader(_BlobFile(self, workspace_id, content), _BUFFER_BYTES)
 
 
 class _BlobFile(io.RawIOBase):
     """Each read asks the store for just the range."""
 
-    def __init__(self, storage: Storage, workspace_id: UUID, stored: Stored) -> None:
+    def __init__(self, storage: Storage, workspace_id: UUID, content: Content) -> None:
         self._storage = storage
         self._workspace_id = workspace_id
-        self._stored = stored
+        self._content = content
         self._at = 0
 
     def readable(self) -> bool:
@@ -95,24 +102,24 @@ class _BlobFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go there; the place from the beginning."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size_bytes}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._content.size_bytes}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]  # a buffer of any kind
         """Fill the buffer as far as there are bytes; how many."""
-        end = min(self._at + len(buffer), self._stored.size_bytes)
+        end = min(self._at + len(buffer), self._content.size_bytes)
         if end <= self._at:
             return 0
-        data = b"".join(self._storage.read(self._workspace_id, self._stored.blob_id, self._at, end))
+        data = b"".join(self._storage.read(self._workspace_id, self._content.blob_id, self._at, end))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
 
-def keep(uow: DocumentsUnitOfWork, workspace_id: UUID, stored: Stored) -> None:
+def keep(uow: DocumentsUnitOfWork, workspace_id: UUID, content: Content) -> None:
     """The third step, in the unit whose rows refer to the blob. Raises ConcurrentUpdate where it was given up."""
-    uow.repo.blobs.keep(workspace_id, stored.blob_id, stored.size_bytes, stored.sha256)
+    uow.repo.blobs.keep(workspace_id, content.blob_id, content.size_bytes, content.sha256)
 
 
 @contextmanager

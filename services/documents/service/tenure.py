@@ -11,6 +11,7 @@ from services.documents.service import ingesting
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.clock import Clock
 from services.kernel.errors import PlinthError
+from services.kernel.feed import Moved
 from services.kernel.jobs import Attempt
 
 # How often an attempt looks whether it is still wanted, and tells how far it is.
@@ -24,22 +25,20 @@ class Superseded(Exception):
     """The ingestion is no longer this attempt's: it was cancelled, deleted, or is another one's."""
 
 
-class Tenure:
-    """One attempt at an ingestion, from its begin to whatever it comes to; `ingestion` and `document` as last seen."""
+class Lookout:
+    """Asks now and then whether an attempt still has its job, and its ingestion is as `wanted` would have it."""
 
     def __init__(
-        self, units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Ingestion, document: Document
+        self, units: DocumentsUnits, attempt: Attempt, ingestion: Ingestion, wanted: Callable[[Ingestion], bool]
     ) -> None:
         self._units = units
-        self._clock = clock
         self._attempt = attempt
+        self._ids = (ingestion.workspace_id, ingestion.ingestion_id)
+        self._wanted = wanted
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        self._tell_at = self._look_at
-        self.ingestion = ingestion
-        self.document = document
 
     def check(self) -> None:
-        """Long work calls it often.
+        """Long work, and long waiting, calls it often.
 
         Raises Superseded, within half a second, and what the job's attempt raises when it is cancelled or has lost its
         lease. A database that is away does not stop what can go on without it.
@@ -50,16 +49,48 @@ class Tenure:
             return
         self._look_at = now + _LOOK_SECONDS
         with suppress(PlinthError), self._units() as uow:
-            self._require_own(uow.repo.ingestions.get(self.ingestion.workspace_id, self.ingestion.ingestion_id))
+            self.require(uow.repo.ingestions.get(*self._ids))
+
+    def require(self, found: Ingestion | None) -> Ingestion:
+        """The ingestion as it was found. Raises Superseded."""
+        if found is None or not self._wanted(found):
+            raise Superseded
+        return found
+
+
+class Tenure:
+    """One attempt at an ingestion, from its begin to whatever it comes to; `ingestion` and `document` as last seen."""
+
+    def __init__(
+        self, units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Ingestion, document: Document
+    ) -> None:
+        self._units = units
+        self._clock = clock
+        self._lookout = Lookout(units, attempt, ingestion, lambda found: found.held_by(attempt.fence))
+        self._tell_at = time.monotonic() + _LOOK_SECONDS
+        self.ingestion = ingestion
+        self.document = document
+
+    def check(self) -> None:
+        """See Lookout: whether the ingestion is this attempt's."""
+        self._lookout.check()
 
     def tell(self, done: int, total: int = 0) -> None:
-        """How far the stage is; people hear of it about once a second. Raises as `check` does."""
+        """How far the stage is; whoever watches hears of it about once a second. Raises as `check` does.
+
+        It is no event: nobody asks later how far a stage once was.
+        """
         self.check()
         if time.monotonic() < self._tell_at:
             return
         self._tell_at = time.monotonic() + _TELL_SECONDS
-        with suppress(PlinthError):
-            self.advance(lambda _, before, now: before.progressed(done, total, now))
+        with suppress(PlinthError), self._units() as uow:
+            found = uow.repo.ingestions.lock(self.ingestion.workspace_id, self.ingestion.ingestion_id)
+            after = self._lookout.require(found).progressed(done, total, self._clock.now())
+            uow.repo.ingestions.save(after)
+            uow.invalidate(Moved(after.workspace_id, after.ingestion_id))
+            uow.commit()
+            self.ingestion = after
 
     def advance(self, change: Change) -> Ingestion:
         """Commit a change: the ingestion after it. Raises Superseded, and whatever the database says."""
@@ -67,7 +98,7 @@ class Tenure:
             # The document is locked before its ingestion, here and everywhere.
             document = uow.repo.documents.lock(self.document.workspace_id, self.document.document_id)
             found = uow.repo.ingestions.lock(self.ingestion.workspace_id, self.ingestion.ingestion_id)
-            before = self._require_own(found)
+            before = self._lookout.require(found)
             if document is None:
                 raise Superseded
             self.document = document
@@ -76,11 +107,6 @@ class Tenure:
             uow.commit()
         self.ingestion = after
         return after
-
-    def _require_own(self, found: Ingestion | None) -> Ingestion:
-        if found is None or not found.held_by(self._attempt.fence):
-            raise Superseded
-        return found
 
 
 def begin(units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Ingestion) -> Tenure | None:

@@ -1,20 +1,22 @@
 """Use cases of DocumentService: uploads in parts."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from uuid import UUID
 
+from services.documents.blobs.port import BlobMissing
 from services.documents.errors import ContentHashMismatch, UploadLimitReached, UploadOffsetMismatch
 from services.documents.model.documents import Document, Facts
 from services.documents.model.names import UPLOAD
 from services.documents.model.uploads import MAX_UPLOADS, Part, Upload
+from services.documents.model.usage import Usage
 from services.documents.service.arrivals import Arrivals
-from services.documents.service.storage import Storage, Stored, keep
+from services.documents.service.storage import Storage, keep
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
-from services.kernel.errors import ResourceNotFound
+from services.kernel.errors import ConcurrentUpdate, ResourceNotFound
 from services.kernel.ids import new_id
 
 
@@ -30,17 +32,18 @@ class UploadService:
     def start(self, workspace_id: UUID, facts: Facts, size_bytes: int) -> Upload:
         """A new upload of the caller's.
 
-        Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached or
-        UploadLimitReached.
+        Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached,
+        VersionLimitReached, StorageLimitReached or UploadLimitReached.
         """
         author_id, now = current_caller().require_user(), self._clock.now()
         upload = Upload.begun(workspace_id, facts, size_bytes, author_id, now, upload_id=new_id())
         self._arrivals.check_announced(workspace_id, size_bytes)
         with self._units() as uow:
-            self._arrivals.check(uow, workspace_id, facts)
+            self._arrivals.check(uow, workspace_id, facts, more_bytes=size_bytes)
             if uow.repo.uploads.count_of(workspace_id, author_id, now) >= MAX_UPLOADS:
                 raise UploadLimitReached(MAX_UPLOADS)
             uow.repo.uploads.add(upload)
+            self._arrivals.take(uow, workspace_id, Usage(upload_bytes=size_bytes))
             uow.commit()
         return upload
 
@@ -62,17 +65,17 @@ class UploadService:
                 return _repeated(uow, upload, offset, sha256)
         if not offset:
             self._arrivals.check_begun(workspace_id, upload.size_bytes, upload.display_name, data)
-        stored = self._storage.write(workspace_id, [data])
-        with self._units() as uow:
+        content = self._storage.write(workspace_id, [data])
+        with self._storage.until_kept(workspace_id, content), self._units() as uow:
             upload = self._locked(uow, workspace_id, upload_id)
             if offset < upload.received_bytes:
                 # Another call was quicker.
                 upload = _repeated(uow, upload, offset, sha256)
-                uow.repo.blobs.doom(workspace_id, [stored.blob_id])
+                uow.repo.blobs.doom(workspace_id, [content.blob_id])
             else:
                 upload = upload.with_part(offset, len(data))
-                keep(uow, workspace_id, stored)
-                uow.repo.uploads.receive(upload, _part(upload, offset, stored))
+                keep(uow, workspace_id, content)
+                uow.repo.uploads.receive(upload, upload.part(offset, content))
             uow.commit()
         return upload
 
@@ -80,28 +83,42 @@ class UploadService:
         """The document that the upload became, or a version of. The upload is gone then.
 
         Raises ResourceNotFound, UploadIncomplete, ContentHashMismatch, DocumentTooLarge, DocumentNameTaken,
-        VisibilityInvalid, DocumentLimitReached, CallDeadlineExceeded or DependencyUnavailable.
+        VisibilityInvalid, DocumentLimitReached, VersionLimitReached, CallDeadlineExceeded, ConcurrentUpdate or
+        DependencyUnavailable.
         """
         with self._units() as uow:
             upload = self._own(uow.repo.uploads.get(workspace_id, upload_id), workspace_id, upload_id)
             upload.require_complete()
-            self._arrivals.check(uow, workspace_id, upload.facts)
+            # Its bytes count since it began.
+            self._arrivals.check(uow, workspace_id, upload.facts, more_bytes=0)
             parts = uow.repo.uploads.parts_of(upload)
         chunks = chain.from_iterable(self._storage.read(workspace_id, part.blob_id) for part in parts)
-        content = self._arrivals.receive(workspace_id, upload.facts, _compared(chunks, sha256))
+        try:
+            content = self._arrivals.receive(workspace_id, upload.facts, _compared(chunks, sha256), Usage())
+        except BlobMissing:
+            self._require_other_parts(upload, parts)
+            raise ConcurrentUpdate from None
 
         def end_upload(uow: DocumentsUnitOfWork) -> None:
-            self._locked(uow, workspace_id, upload_id)
-            _remove(uow, workspace_id, upload_id)
+            _remove(uow, self._locked(uow, workspace_id, upload_id))
 
-        return self._arrivals.file(workspace_id, upload.facts, content, end_upload)
+        return self._arrivals.file(workspace_id, upload.facts, content, announced=upload.size_bytes, also=end_upload)
 
     def cancel(self, workspace_id: UUID, upload_id: UUID) -> None:
         """Throw it away, with all that has arrived. Raises ResourceNotFound."""
         with self._units() as uow:
-            self._locked(uow, workspace_id, upload_id)
-            _remove(uow, workspace_id, upload_id)
+            upload = self._locked(uow, workspace_id, upload_id)
+            _remove(uow, upload)
+            uow.repo.usage.free(workspace_id, Usage(upload_bytes=upload.size_bytes))
             uow.commit()
+
+    def _require_other_parts(self, upload: Upload, parts: Sequence[Part]) -> None:
+        """Whether the parts lie elsewhere by now, under another key. Raises BlobMissing, or ResourceNotFound."""
+        with self._units() as uow:
+            found = uow.repo.uploads.get(upload.workspace_id, upload.upload_id)
+            self._own(found, upload.workspace_id, upload.upload_id)
+            if uow.repo.uploads.parts_of(upload) == parts:
+                raise BlobMissing(f"a part of {upload.name} is not there")
 
     def _locked(self, uow: DocumentsUnitOfWork, workspace_id: UUID, upload_id: UUID) -> Upload:
         return self._own(uow.repo.uploads.lock(workspace_id, upload_id), workspace_id, upload_id)
@@ -121,20 +138,9 @@ def _repeated(uow: DocumentsUnitOfWork, upload: Upload, offset: int, sha256: str
     return upload
 
 
-def _part(upload: Upload, offset: int, stored: Stored) -> Part:
-    return Part(
-        workspace_id=upload.workspace_id,
-        upload_id=upload.upload_id,
-        start_byte=offset,
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        blob_id=stored.blob_id,
-    )
-
-
-def _remove(uow: DocumentsUnitOfWork, workspace_id: UUID, upload_id: UUID) -> None:
-    uow.repo.blobs.doom_of_upload(workspace_id, upload_id)
-    uow.repo.uploads.remove(workspace_id, upload_id)
+def _remove(uow: DocumentsUnitOfWork, upload: Upload) -> None:
+    uow.repo.blobs.doom_of_upload(upload.workspace_id, upload.upload_id)
+    uow.repo.uploads.remove(upload.workspace_id, upload.upload_id)
 
 
 def _compared(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from services.documents.convert import documents as convert
 from services.documents.convert.downloads import bodies_of, headers_of
 from services.documents.convert.ingestions import ingestion_to_proto
 from services.documents.convert.uploads import opened, upload_in, upload_to_proto
+from services.documents.convert.usage import usage_in, usage_to_proto
 from services.documents.service.documents import DocumentService
 from services.documents.service.uploads import UploadService
 
@@ -103,6 +104,11 @@ class DocumentServicer(document_service_pb2_grpc.DocumentServiceServicer):
     def ReprocessDocument(self, request: pb.ReprocessDocumentRequest, context: Context) -> pb.ReprocessDocumentResponse:
         ingestion = self._documents.reprocess(*convert.document_in(request.name))
         return pb.ReprocessDocumentResponse(ingestion=ingestion_to_proto(ingestion))
+
+    def GetDocumentUsage(self, request: pb.GetDocumentUsageRequest, context: Context) -> pb.GetDocumentUsageResponse:
+        workspace_id = usage_in(request.name)
+        usage, allowance = self._documents.usage(workspace_id)
+        return pb.GetDocumentUsageResponse(document_usage=usage_to_proto(workspace_id, usage, allowance))
 
     def ResolveDocuments(self, request: pb.ResolveDocumentsRequest, context: Context) -> pb.ResolveDocumentsResponse:
         workspace_id = convert.workspace_in(request.parent)

@@ -1,4 +1,7 @@
-"""The event log of a workspace, as the kernel keeps it, and where it begins and ends."""
+"""The event log of a workspace, as the kernel keeps it, and where it begins and ends.
+
+Restricted events are for subscribers inside the mesh: nobody else's query finds one.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,6 +23,7 @@ _SKEW = timedelta(days=1)
 _t = event_log.c
 _COLUMNS = [c for c in _t if c.name != "log_time"]
 _of_workspace = _t.workspace_id == bindparam("workspace")
+_for_people = ~_t.restricted
 # By the names of EventFilter's fields.
 _FILTERS = {
     "types": _t.type.op("like")(func.any(bindparam("types", type_=ARRAY(Text)))),
@@ -28,7 +32,7 @@ _FILTERS = {
     "start_time": _t.time >= bindparam("start_time"),
     "end_time": _t.time < bindparam("end_time"),
 }
-_GET = compiled(select(*_COLUMNS).where(_of_workspace, _t.id == bindparam("event")))
+_GET = compiled(select(*_COLUMNS).where(_of_workspace, _for_people, _t.id == bindparam("event")))
 _HEAD = compiled(select(func.coalesce(func.max(_t.position), 0).label("position")).where(_of_workspace))
 _DAY_BEFORE = compiled(
     select((func.coalesce(func.max(event_days.c.first_position), 1) - 1).label("position")).where(
@@ -45,11 +49,11 @@ class EventRepository:
         self._session = session
 
     def get(self, workspace_id: UUID, event_id: UUID) -> Event | None:
-        """The event."""
+        """The event, unless it is restricted."""
         return self._session.first(_GET, Event, workspace=workspace_id, event=event_id)
 
     def list_newest(self, workspace_id: UUID, wanted: EventFilter, before: int | None, count: int) -> list[Event]:
-        """Events that the filter lets through, newest first, from before that position on."""
+        """Events for people that the filter lets through, newest first, from before that position on."""
         values = _values(wanted)
         return self._session.all(
             _newest(frozenset(values)),
@@ -61,11 +65,11 @@ class EventRepository:
         )
 
     def list_for(self, replay: Replay, count: int) -> list[Event]:
-        """The next events of a replay, oldest first."""
+        """The next events of a replay, oldest first: to a subscriber, restricted ones too."""
         wanted = EventFilter(types=replay.types, start_time=replay.since, end_time=replay.until)
         values = _values(wanted)
         return self._session.all(
-            _oldest(frozenset(values)),
+            _oldest(frozenset(values), restricted_too=replay.endpoint_id is None),
             Event,
             workspace=replay.workspace_id,
             after=replay.position,
@@ -101,10 +105,10 @@ def _values(wanted: EventFilter) -> Mapping[str, object]:
 
 @cache
 def _newest(filters: frozenset[str]) -> Statement:
-    """Events that those filters let through, newest first; compiled once for each combination."""
+    """Events for people that those filters let through, newest first; compiled once for each combination."""
     return compiled(
         select(*_COLUMNS)
-        .where(_of_workspace, _t.position < bindparam("before"))
+        .where(_of_workspace, _for_people, _t.position < bindparam("before"))
         .where(*(restriction for name, restriction in _FILTERS.items() if name in filters))
         .order_by(_t.position.desc())
         .limit(bindparam("count"))
@@ -112,12 +116,12 @@ def _newest(filters: frozenset[str]) -> Statement:
 
 
 @cache
-def _oldest(filters: frozenset[str]) -> Statement:
-    """The same, oldest first, within a range of positions."""
-    return compiled(
+def _oldest(filters: frozenset[str], *, restricted_too: bool) -> Statement:
+    """The same, oldest first, within a range of positions; or all that they let through."""
+    found = (
         select(*_COLUMNS)
         .where(_of_workspace, _t.position > bindparam("after"), _t.position <= bindparam("last"))
         .where(*(restriction for name, restriction in _FILTERS.items() if name in filters))
-        .order_by(_t.position)
-        .limit(bindparam("count"))
     )
+    wanted = found if restricted_too else found.where(_for_people)
+    return compiled(wanted.order_by(_t.position).limit(bindparam("count")))

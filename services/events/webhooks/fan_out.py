@@ -25,8 +25,8 @@ class FanOut:
         self._endpoints: WeakKeyDictionary[UnitOfWork[EventsRepositories], list[WebhookEndpoint]] = WeakKeyDictionary()
 
     def handle(self, uow: UnitOfWork[EventsRepositories], event: Event) -> None:
-        """Deliver an event to whoever asked for it. What has no workspace is nobody's."""
-        if event.workspace_id is None or event.type == news.TESTED:
+        """Deliver an event to whoever asked for it. What has no workspace is nobody's, nor what is restricted."""
+        if event.workspace_id is None or event.restricted or event.type == news.TESTED:
             return
         if event.type == _PURGED:
             uow.repo.endpoints.remove_all(event.workspace_id)

@@ -7,10 +7,9 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from services.kernel import spans
 from services.kernel.caller import Caller, set_caller
 from services.kernel.clock import Clock
 from services.kernel.deadline import set_deadline
@@ -26,10 +25,7 @@ from services.kernel.jobs.attempt import (
 from services.kernel.jobs.model import DEFAULT_BACKOFF, DeadReason, JobState, Settlement
 from services.kernel.telemetry import describe
 
-_PROPAGATOR = TraceContextTextMapPropagator()
 _LONGEST_ERROR = 1_000
-# A span that is not recorded costs almost as much as one that is.
-_SAMPLED = "-01"
 
 
 class UnknownKind(Exception):
@@ -90,16 +86,14 @@ def _in_context(
 ) -> tuple[BaseException | None, str]:
     span = None
     traceparent = attempt.traceparent
-    if tracer is not None and traceparent.endswith(_SAMPLED):
-        span = tracer.start_span(
+    if tracer is not None and spans.is_recorded(traceparent):
+        span, traceparent = spans.begin(
+            tracer,
             f"job {attempt.kind}",
-            context=_PROPAGATOR.extract({"traceparent": traceparent}),
-            kind=SpanKind.CONSUMER,
-            attributes={"plinth.job": str(attempt.job_id), "plinth.job.attempt": attempt.number},
+            traceparent,
+            SpanKind.CONSUMER,
+            {"plinth.job": str(attempt.job_id), "plinth.job.attempt": attempt.number},
         )
-        at = span.get_span_context()
-        ids = f"{trace.format_trace_id(at.trace_id)}-{trace.format_span_id(at.span_id)}"
-        traceparent = f"00-{ids}-{at.trace_flags:02x}"
     trace_id = traceparent[3:35]
     set_caller(
         Caller(

@@ -14,8 +14,9 @@ from services.kernel.etags import etag_of
 from services.kernel.events import Event
 from services.kernel.names import USER, WORKSPACE, uuid_in
 from services.kernel.wire import in_mask, optional_time, timestamp
+from services.search.messages import embedder_message, vector_set_message
 from services.search.model.facts import Audience, Facts, News, Telling
-from services.search.model.index import EmbedderKind, IndexPatch, IndexView, VectorSet
+from services.search.model.index import EmbedderKind, IndexPatch, IndexView
 from services.search.model.names import DOCUMENT, INDEX, ROLE
 from services.search.model.passages import Outcome, Passage, Place
 
@@ -49,30 +50,16 @@ def index_to_proto(view: IndexView) -> index_pb2.Index:
     index = view.index
     return index_pb2.Index(
         name=index.name,
-        embedder=_embedder_to_proto(index.embedder),
+        embedder=embedder_message(index.embedder),
         log_queries=index.log_queries,
         document_count=index.document_count,
         passage_count=index.chunk_count,
         term_count=index.term_count,
         languages=view.languages,
-        live=vector_set_to_proto(view.live),
-        building=vector_set_to_proto(view.building),
+        live=vector_set_message(view.live),
+        building=vector_set_message(view.building),
         etag=etag_of(index.version),
         update_time=timestamp(index.update_time),
-    )
-
-
-def vector_set_to_proto(vectors: VectorSet | None) -> index_pb2.VectorSet | None:
-    """A set of vectors."""
-    if vectors is None:
-        return None
-    return index_pb2.VectorSet(
-        embedder=_embedder_to_proto(vectors.embedder),
-        model=vectors.model,
-        dimensions=vectors.dimensions,
-        vector_count=vectors.vector_count,
-        approximate=vectors.approximate,
-        create_time=timestamp(vectors.create_time),
     )
 
 
@@ -96,7 +83,7 @@ def passages_from_proto(request: index_service_pb2.StageChunksRequest) -> list[P
             place=Place(passage.ordinal, passage.page, passage.start, passage.end),
             headings=tuple(heading.translate(_NUL) for heading in passage.headings),
             text=passage.text.translate(_NUL),
-            language=request.language,
+            language=passage.language or request.language,
         )
         for passage in request.passages
     ]
@@ -111,6 +98,7 @@ def facts_from_proto(workspace_id: UUID, facts: index_service_pb2.DocumentFacts)
     return Facts(
         document_id=document_in(workspace_id, facts.document, field="facts.document"),
         version=facts.version,
+        revision=facts.revision,
         display_name=facts.display_name,
         media_type=facts.media_type,
         language=facts.language,
@@ -123,7 +111,6 @@ def facts_from_proto(workspace_id: UUID, facts: index_service_pb2.DocumentFacts)
             roles=_roles_in(facts.roles),
             members=map(_user_in, facts.members),
         ),
-        page_count=facts.page_count,
         create_time=optional_time(facts, "create_time", inside="facts.") or _LONG_AGO,
         update_time=optional_time(facts, "update_time", inside="facts.") or _LONG_AGO,
     )
@@ -147,14 +134,14 @@ def updated_document(event: Event) -> tuple[UUID, UUID, News]:
         roles=tuple(_roles_in(visibility.roles)) if visibility.kind == kinds.KIND_ROLES else (),
         members=tuple(map(_user_in, visibility.members)) if visibility.kind == kinds.KIND_MEMBERS else (),
     )
-    return workspace_id, document_id, News(event.time, telling)
+    return workspace_id, document_id, News(event.time, told.revision, telling)
 
 
 def deleted_document(event: Event) -> tuple[UUID, UUID, News]:
     """Workspace, document and news of a DocumentDeleted."""
     told = documents_pb2.DocumentDeleted.FromString(event.data)
     workspace_id, document_id = DOCUMENT.ids(told.document)
-    return workspace_id, document_id, News(event.time, None)
+    return workspace_id, document_id, News(event.time, 0, None)
 
 
 def _user_in(name: str) -> UUID:
@@ -165,7 +152,3 @@ def _user_in(name: str) -> UUID:
 def _roles_in(names: Iterable[str]) -> list[str]:
     """Roles as a grant has them: by their last id."""
     return [ROLE.parse(name, field="facts.roles")["role"] for name in names]
-
-
-def _embedder_to_proto(kind: EmbedderKind) -> index_pb2.EmbedderKind.ValueType:
-    return index_pb2.EmbedderKind.Value(f"EMBEDDER_KIND_{kind.name}")

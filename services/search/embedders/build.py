@@ -7,6 +7,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from services.kernel.config import ConfigError
+from services.search.embedders.counted import Counted, EmbedderReport
 from services.search.embedders.local import LocalEmbedder
 from services.search.embedders.openai import Endpoint, OpenAiEmbedder
 from services.search.embedders.port import Embedder
@@ -62,8 +63,9 @@ class EmbedderSettings(Protocol):
 class Embedders:
     """The embedders of a process. Safe for many threads."""
 
-    def __init__(self, settings: EmbedderSettings) -> None:
+    def __init__(self, settings: EmbedderSettings, report: EmbedderReport) -> None:
         """Raises ConfigError where the settings cannot be a provider's."""
+        self._report = report
         self._path = settings.embedder_path
         self._openai = _openai(settings)
         self._local: LocalEmbedder | None = None
@@ -77,7 +79,7 @@ class Embedders:
     def require(self, kind: EmbedderKind) -> None:
         """Let pass only a kind that there is here. Raises EmbedderNotConfigured."""
         if not self.has(kind):
-            raise EmbedderNotConfigured(f"EMBEDDER_KIND_{kind.name}")
+            raise EmbedderNotConfigured(kind.wire_name)
 
     def may_make(self, model: Model) -> bool:
         """Whether the model's vectors are those that there would be today, as far as can be said without loading."""
@@ -89,6 +91,9 @@ class Embedders:
 
     def of(self, kind: EmbedderKind) -> Embedder:
         """The embedder of a kind that is not made of the workspace's own words. Raises EmbedderNotConfigured."""
+        return Counted(self._of(kind), kind, self._report)
+
+    def _of(self, kind: EmbedderKind) -> Embedder:
         self.require(kind)
         if kind is EmbedderKind.OPENAI and self._openai is not None:
             return self._openai
@@ -99,7 +104,7 @@ class Embedders:
                 except ConfigError as error:
                     raise EmbedderNotConfigured("EMBEDDER_KIND_LOCAL") from error
                 return self._local
-        raise EmbedderNotConfigured(f"EMBEDDER_KIND_{kind.name}")
+        raise EmbedderNotConfigured(kind.wire_name)
 
 
 def _openai(settings: EmbedderSettings) -> OpenAiEmbedder | None:

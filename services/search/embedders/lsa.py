@@ -6,9 +6,9 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 _ROOT = Path(__file__).parents[3]
 _CHILD = "services.search.embedders.lsa_child"
 _CHECK_SECONDS = 0.5
+_TOLD_BYTES = 1024
 
 
 class ChildFailed(Exception):
-    """The child has ended: out of memory or time, or killed. Another one may do better."""
+    """The child has ended: out of memory or time, or killed. Another one may do better. It says what was told last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,27 +67,28 @@ class LsaChild:
         """While it is waited for, `check` is called now and then; what it raises ends the wait."""
         self._check = check
         self._process: subprocess.Popen[bytes] | None = None
+        # What it says of its troubles. A pipe would have to be emptied.
+        self._told = TemporaryFile()  # noqa: SIM115  # it lives as long as the child
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._told,
             cwd="/",
             env=_environment(),
         )
+        os.set_blocking(self._orders, False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         process = self._started
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            # What is left of an order has nobody to go to.
-            with suppress(BrokenPipeError):
-                if pipe is not None:
-                    pipe.close()
+        for pipe in (process.stdin, process.stdout, self._told):
+            if pipe is not None:
+                pipe.close()
 
     def begin(self, chunk_nos: NDArray[np.int32]) -> None:
         """Ask about these chunks (ascending) next."""
@@ -118,26 +120,42 @@ class LsaChild:
             raise RuntimeError("the child is not entered")
         return self._process
 
-    def _order(self, order: Order) -> None:
+    @property
+    def _orders(self) -> int:
         pipe = self._started.stdin
-        try:
-            if pipe is not None:
-                pickle.dump(order, pipe, pickle.HIGHEST_PROTOCOL)
-                pipe.flush()
-        except BrokenPipeError as error:
-            raise ChildFailed from error
+        if pipe is None:
+            raise RuntimeError("the child has no way in")
+        return pipe.fileno()
+
+    def _order(self, order: Order) -> None:
+        left = memoryview(pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
+        while left:
+            # A child that is at work takes its time to read.
+            if not select.select([], [self._orders], [], _CHECK_SECONDS)[1]:
+                self._check()
+                continue
+            try:
+                left = left[os.write(self._orders, left) :]
+            except BrokenPipeError as error:
+                raise self._failed() from error
 
     def _result(self) -> Any:  # a Result, of which the order says which
         pipe = self._started.stdout
         if pipe is None:
-            raise ChildFailed
+            raise RuntimeError("the child has no way out")
         self._check()
         while not select.select([pipe], [], [], _CHECK_SECONDS)[0]:
             self._check()
         try:
             return pickle.load(pipe)  # noqa: S301  # of the child that we have started
         except (EOFError, pickle.UnpicklingError) as error:
-            raise ChildFailed from error
+            raise self._failed() from error
+
+    def _failed(self) -> ChildFailed:
+        """How it ended, and the end of what it said."""
+        status = self._started.wait()
+        self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _TOLD_BYTES))
+        return ChildFailed(f"status {status}: {self._told.read().decode(errors='replace').strip()}")
 
 
 def _environment() -> dict[str, str]:

@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 from typing import Protocol
 
-from services.search.embedders.port import ProviderUnavailable
+from services.search.embedders.port import ProviderBusy
 
 # What may be sent at once after a rest, as seconds' worth. Providers count by the minute, and some by the second.
 _BURST_SECONDS = 10.0
@@ -39,11 +39,11 @@ class Pace:
     def wait(self, tokens: float, deadline: float) -> None:
         """Return when a request of so many tokens may be sent.
 
-        Raises ProviderUnavailable at once when that is after the deadline (monotonic seconds).
+        Raises ProviderBusy at once when that is after the deadline (monotonic seconds).
         """
         while seconds := self._take((1.0, tokens)):
             if self._time.monotonic() + seconds > deadline:
-                raise ProviderUnavailable("The limit of calls to the provider is reached.", timedelta(seconds=seconds))
+                raise ProviderBusy("The limit of calls to the provider is reached.", timedelta(seconds=seconds))
             self._time.sleep(seconds)
 
     def _take(self, amounts: tuple[float, float]) -> float:

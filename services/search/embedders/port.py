@@ -16,6 +16,10 @@ class ProviderUnavailable(Exception):
         self.retry_after = retry_after
 
 
+class ProviderBusy(ProviderUnavailable):
+    """As much as may be asked of the provider a minute was asked: this was not."""
+
+
 class ProviderRefused(Exception):
     """The provider does not take this, or answers what cannot be used: a retry does not help, a person has to look.
 

@@ -41,8 +41,8 @@ def _combining_marks() -> str:
 
 _MARKS = _combining_marks()
 # Seen by nobody, and inside words: soft hyphen, zero-width non-joiner and joiner.
-_UNSEEN = "\u00ad\u200c\u200d"
-_PART = f"[^\\W_](?:[^\\W_]++|[{_MARKS}{_UNSEEN}]++)*+"
+UNSEEN = "\u00ad\u200c\u200d"
+_PART = f"[^\\W_](?:[^\\W_]++|[{_MARKS}{UNSEEN}]++)*+"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)+)(?![.,]?[^\W_])"
 # C++, C#
 _SIGNED = r"[^\W\d_](?:\+\+|\#)(?![^\W_])"
@@ -55,7 +55,7 @@ _TOKEN = re.compile(
 _PARTS = re.compile(_PART)
 # What normalises together: a letter and its marks, halfwidth kana and its voicing, the letters of a Hangul syllable.
 _CLUSTER = re.compile(f".[{_MARKS}\uff9e\uff9f\u1160-\u11ff]*", re.DOTALL)
-_UNWANTED = str.maketrans("", "", f"{_UNSEEN}\u0307-_.@\u2010")
+_UNWANTED = str.maketrans("", "", f"{UNSEEN}\u0307-_.@\u2010")
 
 # Thai, Lao, Myanmar, Hangul, Khmer, kana, Han: written without spaces, or with particles that cling to words.
 _UNSPACED = (
@@ -82,7 +82,12 @@ def words(text: str) -> list[Word]:
 
 def terms(text: str, language: str) -> Counter[str]:
     """What a chunk in this language (ISO 639, or UNKNOWN) is found by, and how often each is in it."""
-    surface = Counter(word.text for word in words(text))
+    return terms_of(words(text), language)
+
+
+def terms_of(found_words: Iterable[Word], language: str) -> Counter[str]:
+    """The same, of a text's words."""
+    surface = Counter(word.text for word in found_words)
     found: Counter[str] = Counter()
     for term, count in zip(stems(surface, language), surface.values(), strict=True):
         found[term] += count
@@ -168,11 +173,14 @@ def _fold(term: str) -> str:
 
 
 def _stemmer(language: str) -> Stemmer | None:
-    """This thread's own: a stemmer works on its own buffer."""
+    """This thread's own: a stemmer works on its own buffer.
+
+    It remembers no words: that would gain a twentieth, and take megabytes for each thread and language.
+    """
     algorithm = STEMMERS.get(language)
     if algorithm is None:
         return None
     if algorithm not in vars(_stemmers):
-        vars(_stemmers)[algorithm] = Stemmer(algorithm)
+        vars(_stemmers)[algorithm] = Stemmer(algorithm, 0)
     mine: Stemmer = vars(_stemmers)[algorithm]
     return mine

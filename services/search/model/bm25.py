@@ -5,13 +5,13 @@ Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), in the f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from math import log1p
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.model.postings import EMPTY, Postings, positions
+from services.search.model.postings import Postings, positions
 from services.search.model.ranking import Ranking, best
 
 K1 = 1.2
@@ -22,13 +22,24 @@ B = 0.75
 class Corpus:
     """What is searched, as far as scores depend on it: live chunks and their terms, counted.
 
-    `end` is above each chunk_no; `dead` are those that postings still name, ascending.
+    `end` is above each chunk_no; `dead` are those that postings still name; `live` says of each whether it is not, and
+    `intact` whether none is.
     """
 
     chunk_count: int
     token_count: int
     end: int
-    dead: NDArray[np.int32] = field(default_factory=lambda: EMPTY.chunk_nos)
+    dead: InitVar[NDArray[np.int32] | None] = None
+    live: NDArray[np.bool_] = field(init=False)
+    intact: bool = field(init=False)
+
+    def __post_init__(self, dead: NDArray[np.int32] | None) -> None:
+        live = np.ones(self.end, np.bool_)
+        if dead is not None:
+            live[dead] = False
+        live.flags.writeable = False
+        object.__setattr__(self, "live", live)
+        object.__setattr__(self, "intact", dead is None or not len(dead))
 
     @property
     def average_length(self) -> float:
@@ -67,7 +78,8 @@ def rank(corpus: Corpus, words: Sequence[Scored], limit: int, allowed: NDArray[n
     scores = np.zeros(corpus.end)
     for word in words:
         scores[word.postings.chunk_nos] += _contributions(corpus, word)
-    scores[corpus.dead] = 0
+    if not corpus.intact:
+        scores *= corpus.live
     if allowed is not None:
         scores *= allowed
     found = np.flatnonzero(scores).astype(np.int32)
@@ -78,8 +90,27 @@ def containing(corpus: Corpus, word: Scored) -> NDArray[np.bool_]:
     """For each chunk_no below `corpus.end` whether that chunk has the word."""
     found = np.zeros(corpus.end, np.bool_)
     found[word.postings.chunk_nos] = True
-    found[corpus.dead] = False
+    found &= corpus.live
     return found
+
+
+def in_view(corpus: Corpus, postings: Postings) -> bool:
+    """Whether some live chunk has the term."""
+    return bool(corpus.live[postings.chunk_nos].any())
+
+
+def holding(
+    corpus: Corpus, required: Sequence[Scored], excluded: Sequence[Scored], mask: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """For each chunk_no whether the mask lets it through, it has all of these words and none of those; None: any may.
+
+    A mask of None lets all through.
+    """
+    for word in required:
+        mask = _both(mask, containing(corpus, word))
+    for word in excluded:
+        mask = _both(mask, ~containing(corpus, word))
+    return mask
 
 
 def explain(corpus: Corpus, words: Sequence[Scored], chunk_no: int) -> list[Contribution]:
@@ -108,7 +139,11 @@ def _contributions(corpus: Corpus, word: Scored) -> NDArray[np.float64]:
 
 
 def _df(corpus: Corpus, postings: Postings) -> int:
-    return len(postings) - len(positions(postings.chunk_nos, corpus.dead))
+    return len(postings) if corpus.intact else int(np.count_nonzero(corpus.live[postings.chunk_nos]))
+
+
+def _both(mask: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return other if mask is None else mask & other
 
 
 def _idf(corpus: Corpus, df: int) -> float:

@@ -39,18 +39,23 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What was heard of a document that is not here, and when; `telling` is None where it was deleted."""
+    """What was heard of a document, and when; `telling` is None where it was deleted.
+
+    `revision` says which change of the document it is: clocks of two machines may tell another order.
+    """
 
     time: datetime
+    revision: int
     telling: Telling | None
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A document's version and what is known of it, as of `update_time`."""
+    """A document's version and what is known of it, as of a `revision`, which was made at `update_time`."""
 
     document_id: UUID
     version: int
+    revision: int
     display_name: str
     media_type: str
     language: str
@@ -58,31 +63,33 @@ class Facts:
     metadata: dict[str, str]
     author_id: UUID
     audience: Audience
-    page_count: int
     create_time: datetime
     update_time: datetime
 
-    def told(self, telling: Telling, time: datetime) -> "Facts":
-        """After what was heard at `time`; the same where what is known is newer."""
-        if time < self.update_time:
+    def told(self, news: News) -> "Facts":
+        """After what was heard; the same where what is known is newer."""
+        telling = news.telling
+        if telling is None or news.revision < self.revision:
             return self
         return replace(
             self,
+            revision=news.revision,
             display_name=telling.display_name,
             tags=telling.tags,
             metadata=telling.metadata,
             audience=Audience.of(
                 self.author_id, everyone=telling.everyone, roles=telling.roles, members=telling.members
             ),
-            update_time=time,
+            update_time=news.time,
         )
 
     def onto(self, known: "Facts") -> "Facts":
         """These, but with what people change as it is known already, where that is newer."""
-        if known.update_time <= self.update_time:
+        if known.revision <= self.revision:
             return self
         return replace(
             self,
+            revision=known.revision,
             display_name=known.display_name,
             tags=known.tags,
             metadata=known.metadata,

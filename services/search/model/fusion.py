@@ -2,7 +2,8 @@
 
 Weighted reciprocal-rank fusion (Cormack, Clarke and Büttcher 2009), twice: what comes first the first time tells what
 is meant (Rocchio 1971, "Relevance feedback in information retrieval"), and the second time the semantic arm is ordered
-by that. On Cranfield either arm alone, and one fusion alone, find less.
+by that. On Cranfield either arm alone, and one fusion alone, find less. Ranks do not tell by how much one passage is
+better than the next, so one in which the whole query stands as it was typed is a third arm, which outweighs both.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from services.search.model.ranking import Ranking, best
 # How many each arm gives to be fused; deeper gains nothing on Cranfield's first hundred.
 ARM_DEPTH = 200
 _FEW = 2
+_NONE = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +95,21 @@ def hybrid(
     vectors_of: Callable[[NDArray[np.int32]], NDArray[np.float32]],
     limit: int,
     blend: Blend = BLEND,
+    verbatim: NDArray[np.int32] = _NONE,
 ) -> Ranking:
-    """Both arms (best first) as one ranking; `weight` is the lexical one's.
+    """Both arms (best first) as one ranking, `weight` is the lexical one's; what is `verbatim` leads it.
 
     `query` is the query's vector, and `vectors_of` gives one row for each of these chunks: of length 1, or 0 where a
     chunk has none.
     """
-    weights = [weight, 1 - weight]
-    found = fuse([lexical, semantic], weights, blend.k, len(lexical) + len(semantic)).chunk_nos
+    weights = [weight, 1 - weight, 1.0]
+    arms = [lexical, semantic, verbatim]
+    found = fuse(arms, weights, blend.k, sum(map(len, arms))).chunk_nos
     if not len(semantic) or not blend.leaders:
-        return fuse([lexical, semantic], weights, blend.k, limit)
+        return fuse(arms, weights, blend.k, limit)
     vectors = vectors_of(found)
     leaders = vectors[: blend.leaders]
     shares = 1 / np.arange(1, len(leaders) + 1)
     meant = query + blend.feedback * (shares / shares.sum()) @ leaders
     refined = found[np.argsort(-(vectors @ meant), kind="stable")]
-    return fuse([lexical, refined], weights, blend.k, limit)
+    return fuse([lexical, refined, verbatim], weights, blend.k, limit)

@@ -1,5 +1,7 @@
 """The index of a workspace: how it is searched, and what it counts."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +17,11 @@ class EmbedderKind(StrEnum):
     OPENAI = "openai"
     LOCAL = "local"
     NONE = "none"
+
+    @property
+    def wire_name(self) -> str:
+        """As the contract calls it."""
+        return f"EMBEDDER_KIND_{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,9 @@ class Index:
     """One row a workspace, which whoever publishes holds.
 
     `revision` grows with all that readers could see, `version` with its settings. Numbers are given out once: a
-    document has its `doc_no` for as long as it is here, a passage its `chunk_no`. `rebuilding`: somebody wants it new.
+    document has its `doc_no` for as long as it is here, a passage its `chunk_no`. `rebuilding`: somebody wants it new;
+    passages from `rebuilt_no` below `rebuild_end` are still to be read anew. `languages` says how many passages are in
+    each; empty: it is not clear in which.
     """
 
     workspace_id: UUID
@@ -48,10 +57,15 @@ class Index:
     document_count: int
     chunk_count: int
     term_count: int
+    languages: Mapping[str, int]
     rebuilding: bool
+    rebuilt_no: int
+    rebuild_end: int
+    reading: int
     version: int
     create_time: datetime
     update_time: datetime
+    purge_time: datetime | None
 
     @classmethod
     def empty(cls, workspace_id: UUID, now: datetime) -> "Index":
@@ -68,10 +82,15 @@ class Index:
             document_count=0,
             chunk_count=0,
             term_count=0,
+            languages={},
             rebuilding=False,
+            rebuilt_no=0,
+            rebuild_end=0,
+            reading=0,
             version=1,
             create_time=now,
             update_time=now,
+            purge_time=None,
         )
 
     @property
@@ -79,14 +98,27 @@ class Index:
         """The resource name."""
         return INDEX.format(workspace=self.workspace_id)
 
-    def counting(self, documents: int, chunks: int, terms: int) -> "Index":
-        """With so many more of each."""
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """The languages of its passages, the most frequent first."""
+        known = sorted((-count, language) for language, count in self.languages.items() if language)
+        return tuple(language for _, language in known)
+
+    def counting(self, documents: int, chunks: int, terms: int, languages: Mapping[str, int] | None = None) -> "Index":
+        """With so many more of each; `languages`: so many passages in each."""
+        known = Counter(self.languages)
+        known.update(languages or {})
         return replace(
             self,
             document_count=self.document_count + documents,
             chunk_count=self.chunk_count + chunks,
             term_count=self.term_count + terms,
+            languages={language: count for language, count in known.items() if count > 0},
         )
+
+    def vocabulary_has(self, chunk_no: int) -> bool:
+        """Whether a passage whose words were counted is not one that a rebuild has still to count anew."""
+        return not self.rebuilt_no <= chunk_no < self.rebuild_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +130,16 @@ class IndexPatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What somebody sees of an index: documents, their passages and languages, and when one of them changed last."""
+
+    documents: int
+    passages: int
+    languages: tuple[str, ...]
+    update_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class IndexView:
     """The index as people see it: with the languages of its documents, and the vectors that serve and are made."""
 
@@ -105,3 +147,19 @@ class IndexView:
     languages: tuple[str, ...]
     live: VectorSet | None
     building: VectorSet | None
+
+    def as_seen(self, counts: Counts) -> "IndexView":
+        """As somebody sees it who does not see all; their passages are taken for as long as others, and as complete."""
+        share = counts.passages / max(self.index.chunk_count, 1)
+        index = replace(
+            self.index,
+            document_count=counts.documents,
+            chunk_count=counts.passages,
+            term_count=round(self.index.term_count * share),
+            update_time=counts.update_time or self.index.create_time,
+        )
+        return IndexView(index, counts.languages, _part_of(self.live, share), _part_of(self.building, share))
+
+
+def _part_of(vectors: VectorSet | None, share: float) -> VectorSet | None:
+    return vectors and replace(vectors, vector_count=round(vectors.vector_count * share))

@@ -38,3 +38,8 @@ STEMMERS = {
     "tr": "turkish",
 }
 UNKNOWN = ""
+
+
+def primary(tag: str) -> str:
+    """The language of a tag (BCP 47) by its code in ISO 639; UNKNOWN of an empty one."""
+    return tag.partition("-")[0].lower()

@@ -8,7 +8,7 @@ were not there when it was fitted are folded in.
 import hashlib
 import struct
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import isqrt, log
 from typing import Any, Self
@@ -21,7 +21,8 @@ from scipy.sparse.linalg import ArpackError, svds
 # Below, a corpus says too little about its words.
 MIN_CHUNKS = 300
 MAX_DIMENSIONS = 200
-PART_BYTES = 1_000_000
+# A connection keeps as much memory as the largest row that it ever read.
+PART_BYTES = 64 * 1024
 
 # Bounds of the fit: at both of them it takes some 15 s of one core and half a gigabyte.
 MAX_FITTED_CHUNKS = 30_000
@@ -116,6 +117,11 @@ class Projection:
         whole = hashlib.sha256(content).digest() + content
         return [whole[start : start + PART_BYTES] for start in range(0, len(whole), PART_BYTES)]
 
+    def without(self, terms: Set[str]) -> "Projection":
+        """What it is for whoever does not know these terms."""
+        kept = [term for term in self.rows if term not in terms]
+        return Projection({term: row for row, term in enumerate(kept)}, self.matrix[[self.rows[term] for term in kept]])
+
     @classmethod
     def from_parts(cls, parts: Sequence[bytes]) -> Self:
         """What `to_parts` made. Raises ProjectionDamaged."""
@@ -127,6 +133,12 @@ class Projection:
         terms = str(content[_HEADER.size : _HEADER.size + length], "utf-8").split(_BETWEEN_TERMS)
         matrix = np.frombuffer(content, "<f2", offset=_HEADER.size + length).reshape(count, dimensions)
         return cls({term: row for row, term in enumerate(terms)}, matrix)
+
+
+def dimensions_of(parts: Sequence[bytes]) -> int:
+    """How long the vectors are, of a projection in parts, which need not be read for it."""
+    _, _, dimensions, _ = _HEADER.unpack_from(parts[0], hashlib.sha256().digest_size)
+    return int(dimensions)
 
 
 def sample(chunk_nos: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.search.model import analysis
+from services.search.model.languages import primary
+
+# Documents parts blocks so, and states so much of a heading.
+_BETWEEN_BLOCKS = "\n\n"
+_HEADING_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """What a passage is found by: its text under its headings."""
+    """What a passage is found by: its text under its headings, the nearest of which may stand in it, too."""
 
     headings: tuple[str, ...]
     text: str
@@ -69,17 +74,22 @@ class Readable:
 
     @property
     def whole(self) -> str:
-        """The text as it is analysed."""
-        return "\n".join((*self.headings, self.text))
+        """The text as it is analysed: each heading once, so that it weighs no more where it is in the passage."""
+        blocks = {block[:_HEADING_CHARACTERS] for block in self.text.split(_BETWEEN_BLOCKS)}
+        return "\n".join((*(heading for heading in self.headings if heading not in blocks), self.text))
 
     def terms(self) -> Counter[str]:
         """Its terms, and how often it has each."""
-        # A tag of BCP 47 begins with the code of ISO 639.
-        return analysis.terms(self.whole, self.language.partition("-")[0].lower())
+        return analysis.terms(self.whole, primary(self.language))
 
     def vocabulary(self) -> frozenset[str]:
         """Its words as they are written, as far as somebody could begin to type them: of letters, and two at least."""
-        return frozenset(word.text for word in analysis.words(self.whole) if len(word.text) > 1 and _has_letter(word))
+        return _typed(analysis.words(self.whole))
+
+    def both(self) -> tuple[Counter[str], frozenset[str]]:
+        """Its terms and its words, read once."""
+        words = analysis.words(self.whole)
+        return analysis.terms_of(words, primary(self.language)), _typed(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +130,13 @@ def compare(staged: Sequence[Staged], published: Sequence[Published]) -> Changes
     )
 
 
-def count_words(passages: Iterable[Readable]) -> Counter[str]:
-    """In how many of the passages each word is."""
+def count_words(passages: Iterable[Iterable[str]]) -> Counter[str]:
+    """In how many of the passages, given by their words, each word is."""
     found: Counter[str] = Counter()
-    for passage in passages:
-        found.update(passage.vocabulary())
+    for words in passages:
+        found.update(words)
     return found
 
 
-def _has_letter(word: analysis.Word) -> bool:
-    return any(character.isalpha() for character in word.text)
+def _typed(words: Iterable[analysis.Word]) -> frozenset[str]:
+    return frozenset(word.text for word in words if len(word.text) > 1 and any(map(str.isalpha, word.text)))

@@ -1,8 +1,9 @@
 """Where a term stands: in which chunks, how often, and how long they are. As arrays, as bytes, built and merged."""
 
 import struct
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -39,8 +40,8 @@ class Postings:
     lengths: NDArray[np.uint16]
 
     def __post_init__(self) -> None:
-        for array in (self.chunk_nos, self.tfs, self.lengths):
-            array.flags.writeable = False
+        for column in (self.chunk_nos, self.tfs, self.lengths):
+            column.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.chunk_nos)
@@ -95,17 +96,42 @@ class Postings:
 EMPTY = Postings(np.empty(0, np.int32), np.empty(0, np.uint16), np.empty(0, np.uint16))
 
 
-def build(first_no: int, chunks: Sequence[Mapping[str, int]]) -> dict[str, Postings]:
+def build(first_no: int, chunks: Iterable[Mapping[str, int]]) -> dict[str, Postings]:
     """A segment: the postings of each term of these chunks, which are numbered from `first_no`.
 
     A chunk is its terms and how often it has each (`analysis.terms`).
     """
-    found: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for number, terms in enumerate(chunks, first_no):
-        length = chunk_length(terms)
-        for term, count in terms.items():
-            found[term].append((number, min(count, MAX_COUNT), length))
-    return {term: _from_rows(rows) for term, rows in found.items()}
+    # Flat columns of all postings, eight bytes for each, which are sorted by term at the end.
+    rows: dict[str, int] = {}
+    terms, tfs, sizes, lengths = array("I"), array("H"), array("I"), array("H")
+    for chunk in chunks:
+        terms.extend([rows.setdefault(term, len(rows)) for term in chunk])
+        tfs.extend([min(count, MAX_COUNT) for count in chunk.values()])
+        sizes.append(len(chunk))
+        lengths.append(chunk_length(chunk))
+    order = np.argsort(np.array(terms, np.uint32), kind="stable")
+    numbers = np.arange(first_no, first_no + len(sizes), dtype=np.int32)
+    chunk_nos = np.repeat(numbers, sizes)[order]
+    counts = np.array(tfs, np.uint16)[order]
+    totals = np.repeat(np.array(lengths, np.uint16), sizes)[order]
+    ends = np.cumsum(np.bincount(np.array(terms, np.intp), minlength=len(rows))).tolist()
+    return {
+        term: Postings(chunk_nos[start:end], counts[start:end], totals[start:end])
+        for term, start, end in zip(rows, [0, *ends], ends, strict=False)
+    }
+
+
+def encoded(segment: Mapping[str, Postings], first_no: int) -> dict[str, bytes]:
+    """A segment as it is kept: its numbers count from `first_no`, so one can be written before it is given a place."""
+    return {term: shifted(found.encode(), -first_no) for term, found in segment.items()}
+
+
+def shifted(data: bytes, by: int) -> bytes:
+    """Encoded postings, of chunks whose numbers are so much higher."""
+    if not by:
+        return data
+    version, count, first, *widths = _HEAD.unpack_from(data)
+    return _HEAD.pack(version, count, first + by, *widths) + data[_HEAD.size :]
 
 
 def chunk_length(terms: Mapping[str, int]) -> int:
@@ -157,17 +183,15 @@ def unite(terms: Sequence[Postings]) -> Postings:
 
 
 def positions(haystack: NDArray[np.int32], needles: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Where those needles stand that are in the haystack; both ascend."""
+    """Where those needles stand that are in the haystack; both ascend strictly."""
     if not len(haystack) or not len(needles):
         return np.empty(0, np.intp)
+    # The fewer are looked for among the more.
+    if len(haystack) < len(needles):
+        return np.flatnonzero(needles[np.minimum(np.searchsorted(needles, haystack), len(needles) - 1)] == haystack)
     at = np.minimum(np.searchsorted(haystack, needles), len(haystack) - 1)
     found: NDArray[np.intp] = at[haystack[at] == needles]
     return found
-
-
-def _from_rows(rows: Sequence[tuple[int, int, int]]) -> Postings:
-    columns = np.array(rows, np.int64).T
-    return Postings(columns[0].astype(np.int32), columns[1].astype(np.uint16), columns[2].astype(np.uint16))
 
 
 def _pack(numbers: list[int], tfs: list[int], lengths: list[int]) -> bytes:

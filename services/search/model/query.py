@@ -1,15 +1,18 @@
 """What somebody asks: words, "phrases" and -exclusions, each word as the terms that it stands for in the index."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from services.search.model import phrases
 from services.search.model.analysis import Word, stems, words
 from services.search.model.languages import UNKNOWN
 from services.search.model.stopwords import stopwords_of
 
-# A longer query is cut: nobody means more, and each word reads its postings.
+# A longer query is cut: nobody means more, and each term reads its postings. With what a beginning stands for, too.
 MAX_WORDS = 64
+MAX_TERMS = 200
 # A compound's parts are looked for as well; weighed fully it would count twice. Chosen on Cranfield.
 _COMPOUND_WEIGHT = 0.5
 _QUOTES = str.maketrans("“”„‟«»", '"' * 6)
@@ -18,6 +21,8 @@ _QUOTED = re.compile(r'(?P<minus>(?<!\S)-)?"(?P<phrase>[^"]+)"')
 _REFUSED = re.compile(r'(?<![^\s"])-(?=[^\W\d_]{2})[^\s"]+')
 _DIGIT_OR_SIGN = re.compile(r"[\d@_]")
 _FIRST_UNSPACED = "\u0e00"
+# Two words stand side by side in many a text that is about something else.
+_MIN_SENTENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,11 @@ class Group:
     compound: bool = False
     exact: bool = False
 
-    def also(self, others: Iterable[str], languages: Collection[str]) -> "Group":
-        """The same, found by these words too: its completions, or how it is spelt."""
-        found = [term for other in others for term in terms_of(other, languages)]
-        return replace(self, terms=tuple(dict.fromkeys([*self.terms, *found])))
+    def also(self, others: Iterable[str], languages: Collection[str], most: int = MAX_TERMS) -> "Group":
+        """The same, found by its completions too, the first of them: by at most so many terms more."""
+        found = dict.fromkeys(term for other in others for term in terms_of(other, languages))
+        more = [term for term in found if term not in self.terms]
+        return replace(self, terms=(*self.terms, *more[:most]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,12 @@ class Query:
 
     def admits(self, text: str) -> bool:
         """Whether a chunk's text holds the phrases, and not the unwanted ones."""
-        if not self.phrases and not self.unwanted:
-            return True
-        found = [word.text for word in words(text) if not word.compound]
-        return all(_stands_in(found, phrase) for phrase in self.phrases) and not any(
-            _stands_in(found, phrase) for phrase in self.unwanted
-        )
+        return phrases.admits(text, self.phrases, self.unwanted)
+
+    @property
+    def terms(self) -> set[str]:
+        """The terms of all its words."""
+        return {term for group in (*self.groups, *self.required, *self.excluded) for term in group.terms}
 
 
 def parse(text: str, languages: Collection[str]) -> Query:
@@ -71,27 +77,67 @@ def parse(text: str, languages: Collection[str]) -> Query:
     Words that say nothing are left out unless there are no others. A query that only excludes is looked for instead.
     """
     text = text.translate(_QUOTES)
-    read = _without_overlap(words(text))[:MAX_WORDS]
-    quoted = [match for match in _QUOTED.finditer(text) if not match["minus"]]
-    refused = [match for match in _QUOTED.finditer(text) if match["minus"]]
-    refused += [match for match in _REFUSED.finditer(text) if not _inside(match.span(), [*quoted, *refused])]
+    written = _bounded(words(text), languages)
+    read = _without_overlap(written)
+    quoted, refused = _marked(text)
     asked = [word for word in read if not _inside((word.start, word.end), refused)]
     if not asked:
         asked, refused = read, []
-    phrases = [_parts(read, match) for match in quoted]
-    unwanted = [_parts(read, match) for match in refused]
+    wanted = [_parts(written, match) for match in quoted]
+    unwanted = [_parts(written, match) for match in refused]
     return Query(
         _groups(_telling(asked, text, languages), text, quoted, languages),
-        required=_plain(dict.fromkeys(word for phrase in phrases for word in phrase), languages),
+        required=_plain(dict.fromkeys(word for phrase in wanted for word in phrase), languages),
         excluded=_plain([phrase[0] for phrase in unwanted if len(phrase) == 1], languages),
-        phrases=tuple(phrase for phrase in phrases if phrase),
+        phrases=tuple(phrase for phrase in wanted if phrase),
         unwanted=tuple(phrase for phrase in unwanted if len(phrase) > 1),
     )
+
+
+def spoken(text: str) -> str:
+    """A query as one would say it: without quotation marks and what is excluded; that alone if it only excludes."""
+    text = text.translate(_QUOTES)
+    kept, end = [], 0
+    for match in sorted(_marked(text)[1], key=re.Match.start):
+        kept.append(text[end : match.start()])
+        end = match.end()
+    kept.append(text[end:])
+    said = " ".join("".join(kept).replace('"', " ").split())
+    return said if words(said) else " ".join(word.text for word in words(text) if not word.compound)
+
+
+def sentence(text: str) -> re.Pattern[str] | None:
+    """What a query of three words and more is found by where it stands as it was typed; None for a shorter one.
+
+    Case, and what stands between the words, do not matter.
+    """
+    typed = re.findall(r"\w+", unicodedata.normalize("NFKC", text))
+    if len(typed) < _MIN_SENTENCE:
+        return None
+    return re.compile(r"(?<!\w)" + r"\W+".join(map(re.escape, typed)) + r"(?!\w)", re.IGNORECASE)
 
 
 def terms_of(word: str, languages: Collection[str]) -> tuple[str, ...]:
     """The terms that a word stands for in chunks of these languages, in a fixed order; itself where there are none."""
     return tuple(dict.fromkeys(term for language in sorted(languages) or [UNKNOWN] for term in stems([word], language)))
+
+
+def _marked(text: str) -> tuple[list[re.Match[str]], list[re.Match[str]]]:
+    """What is quoted, and what is refused."""
+    quoted = [match for match in _QUOTED.finditer(text) if not match["minus"]]
+    refused = [match for match in _QUOTED.finditer(text) if match["minus"]]
+    refused += [match for match in _REFUSED.finditer(text) if not _inside(match.span(), [*quoted, *refused])]
+    return quoted, refused
+
+
+def _bounded(written: Sequence[Word], languages: Collection[str]) -> Sequence[Word]:
+    """The first of the words, as far as they and their terms are few enough."""
+    terms: set[str] = set()
+    for place, word in enumerate(written[:MAX_WORDS]):
+        terms.update(terms_of(word.text, languages))
+        if len(terms) > MAX_TERMS:
+            return written[:place]
+    return written[:MAX_WORDS]
 
 
 def _groups(
@@ -143,17 +189,14 @@ def single_unspaced(text: str) -> bool:
     return len(text) == 1 and text >= _FIRST_UNSPACED
 
 
-def _parts(read: Sequence[Word], match: re.Match[str]) -> tuple[str, ...]:
-    return tuple(word.text for word in read if not word.compound and _inside((word.start, word.end), [match]))
+def _parts(written: Sequence[Word], match: re.Match[str]) -> tuple[str, ...]:
+    """The words of a phrase, as they follow each other in a chunk."""
+    inside = [word for word in written if not word.compound and _inside((word.start, word.end), [match])]
+    # In a chunk the last run of pairs may go on, and has the single letter later; the others end where they do here.
+    if inside[-1:] != _without_overlap(inside)[-1:]:
+        inside.pop()
+    return tuple(word.text for word in inside)
 
 
 def _inside(span: tuple[int, int], matches: Sequence[re.Match[str]]) -> bool:
     return any(match.start() <= span[0] and span[1] <= match.end() for match in matches)
-
-
-def _stands_in(found: Sequence[str], phrase: Sequence[str]) -> bool:
-    length = len(phrase)
-    return any(
-        found[start] == phrase[0] and tuple(found[start : start + length]) == tuple(phrase)
-        for start in range(len(found) - length + 1)
-    )

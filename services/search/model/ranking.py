@@ -16,6 +16,14 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.chunk_nos)
 
+    def first(self, count: int) -> "Ranking":
+        """The best so many."""
+        return Ranking(self.chunk_nos[:count], self.scores[:count])
+
+    def only(self, kept: NDArray[np.bool_]) -> "Ranking":
+        """Those that `kept` has at their places."""
+        return Ranking(self.chunk_nos[kept], self.scores[kept])
+
 
 def best(chunk_nos: NDArray[np.int32], scores: NDArray[np.float64], limit: int) -> Ranking:
     """The `limit` (at least 1) best of these chunks (ascending), without those whose score is 0."""

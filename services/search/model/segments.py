@@ -5,7 +5,7 @@ neighbours only, their numbers never overlap, and one term's postings are joined
 O'Neil, Cheng, Gawlick, O'Neil: "The log-structured merge-tree" (1996); the tiers are those of Lucene.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 FANOUT = 16
@@ -43,10 +43,13 @@ def level_of(chunk_count: int) -> int:
     return level
 
 
-def next_merge(segments: Sequence[Segment]) -> Merge | None:
-    """What to merge next of these, which are in the order of their numbers; None: nothing."""
+def next_merge(segments: Sequence[Segment], overdue: Collection[int] = ()) -> Merge | None:
+    """What to merge next of these, which are in the order of their numbers; None: nothing.
+
+    In `overdue` are the ids of those in which something is dead for so long that it has to go.
+    """
     for segment in segments:
-        if segment.dead > segment.chunk_count * _DEAD_SHARE:
+        if segment.dead > segment.chunk_count * _DEAD_SHARE or segment.segment_id in overdue:
             return Merge([segment], min(segment.level, level_of(segment.chunk_count - segment.dead)))
     for level in sorted({segment.level for segment in segments}):
         for run in _runs(segments, level):

@@ -15,12 +15,22 @@ def slips_in(word: str) -> int:
     return 1 if len(word) <= _ONE_SLIP else 2
 
 
+def correctable(word: str) -> bool:
+    """Whether it can be told what is meant instead: numbers are meant as they are, short words could be any."""
+    return len(word) >= _SHORTEST and not any(letter.isdigit() for letter in word)
+
+
+def lengths_near(word: str) -> range:
+    """How many letters the words have that may be meant instead."""
+    return range(len(word) - slips_in(word), len(word) + slips_in(word) + 1)
+
+
 def nearest(word: str, vocabulary: Sequence[tuple[str, int]], limit: int = 3) -> list[str]:
     """The words of the vocabulary (each with how often it is there) that are most likely meant, best first.
 
     One is likelier the fewer slips away it is, if it begins alike, and the more often it is there.
     """
-    if len(word) < _SHORTEST or any(letter.isdigit() for letter in word):
+    if not correctable(word):
         return []
     slips = slips_in(word)
     near = [(other, count) for other, count in vocabulary if abs(len(other) - len(word)) <= slips and other != word]

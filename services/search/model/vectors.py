@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import isqrt
 from uuid import UUID
 
-from services.search.model.index import EmbedderKind
+from services.search.model.index import EmbedderKind, VectorSet
 
 # A model that was fitted to so much less, or more, no longer knows the words.
 _GROWTH = 1.5
@@ -40,8 +40,8 @@ class Model:
     """A version of an embedder. `dimensions` is 0 until it is known what makes the vectors.
 
     Passages below `next_chunk_no` have their vectors, those up to `end_chunk_no` get them from a job, and those from
-    there on got them as they were published. `approximate`: its vectors are in a graph. `fitted_chunks` says to how
-    many passages a latent semantic one was fitted.
+    there on got them as they were published; `vector_count` have one that says something. `approximate`: its vectors
+    are in a graph. `fitted_chunks` says to how many passages a latent semantic one was fitted.
     """
 
     workspace_id: UUID
@@ -54,7 +54,15 @@ class Model:
     next_chunk_no: int
     end_chunk_no: int
     approximate: bool
+    vector_count: int
     create_time: datetime
+
+    @property
+    def vectors(self) -> VectorSet:
+        """Its vectors, as people see them."""
+        return VectorSet(
+            self.embedder, self.name, self.dimensions, self.vector_count, self.approximate, self.create_time
+        )
 
     @property
     def ready(self) -> bool:

@@ -11,8 +11,10 @@ from services.search.repository.nearest import NearestRepository
 from services.search.repository.news import NewsRepository
 from services.search.repository.postings import PostingRepository
 from services.search.repository.queries import QueryRepository
+from services.search.repository.removed import RemovedRepository
 from services.search.repository.segments import SegmentRepository
 from services.search.repository.staged import StagedRepository
+from services.search.repository.staged_segments import StagedSegmentRepository
 from services.search.repository.vectors import VectorRepository
 from services.search.repository.vocabulary import VocabularyRepository
 from services.search.repository.words import WordRepository
@@ -29,7 +31,9 @@ class SearchRepositories:
         self.news = NewsRepository(session)
         self.staged = StagedRepository(session)
         self.chunks = ChunkRepository(session)
+        self.removed = RemovedRepository(session)
         self.segments = SegmentRepository(session)
+        self.staged_segments = StagedSegmentRepository(session)
         self.postings = PostingRepository(session)
         self.vocabulary = VocabularyRepository(session)
         self.models = ModelRepository(session)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, and_, any_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, Uuid, and_, any_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, compiled
 from services.kernel.jobs import arrays
+from services.search.model.index import Index
 from services.search.model.passages import Place, Published, Readable, Staged
-from services.search.tables import chunks, documents, staged_chunks
+from services.search.tables import chunks, documents, removed_chunks, staged_chunks
 
 _t = chunks.c
 _s = staged_chunks.c
@@ -23,7 +24,16 @@ _LIST = compiled(
     .where(_of_document)
     .order_by(_t.ordinal)
 )
-_READ = compiled(select(*_CONTENT).where(_of_document))
+_UNCOUNTED = compiled(
+    select(_t.chunk_no, _t.ordinal, *_CONTENT)
+    .join(documents, and_(documents.c.workspace_id == _t.workspace_id, documents.c.document_id == _t.document_id))
+    .where(_of_document, _t.ordinal > bindparam("after"), _t.counted_for.is_distinct_from(documents.c.audience_id))
+    .order_by(_t.ordinal)
+    .limit(bindparam("count"))
+)
+_READ = compiled(select(_t.chunk_no, *_CONTENT).where(_these))
+_AUDIENCES = compiled(select(_t.chunk_no, _t.counted_for).where(_these, _t.counted_for.is_not(None)))
+_COUNT_FOR = compiled(update(chunks).where(_these).values(counted_for=bindparam("audience")))
 _new = (
     func.unnest(
         bindparam("ordinals", type_=ARRAY(Integer)),
@@ -50,8 +60,13 @@ _COPIED = (
 _ADD = compiled(
     insert(chunks)
     .from_select(
-        [*_COPIED, "chunk_no", "length"],
-        select(*(_s[name] for name in _COPIED), _new.c.chunk_no, _new.c.length).where(
+        [*_COPIED, "chunk_no", "length", "counted_for"],
+        select(
+            *(_s[name] for name in _COPIED),
+            _new.c.chunk_no,
+            _new.c.length,
+            bindparam("counted_for", type_=Integer),
+        ).where(
             _s.workspace_id == bindparam("workspace"),
             _s.document_id == bindparam("document"),
             _s.document_version == bindparam("version"),
@@ -73,9 +88,31 @@ _MOVE = compiled(
     .where(_in_workspace, _t.chunk_no == _moved.c.chunk_no)
     .values(ordinal=_moved.c.ordinal, page=_moved.c.page, start_offset=_moved.c.start, end_offset=_moved.c.end)
 )
-_REMOVE = compiled(delete(chunks).where(_these).returning(*_CONTENT))
+_REMOVE = compiled(delete(chunks).where(_these))
+# What the vocabulary counts of them is taken back later. It counts nothing of what a rebuild has still to read.
+_gone = delete(chunks).where(_these).returning(*chunks.c).cte("gone")
+_SET_ASIDE = compiled(
+    insert(removed_chunks)
+    .from_select(
+        ["workspace_id", "document_id", "chunk_no", "text", "headings", "language", "counted_for", "reading"],
+        select(
+            _gone.c.workspace_id,
+            _gone.c.document_id,
+            _gone.c.chunk_no,
+            _gone.c.text,
+            _gone.c.headings,
+            _gone.c.language,
+            _gone.c.counted_for,
+            bindparam("reading", type_=Integer),
+        ).where(
+            _gone.c.counted_for.is_not(None),
+            or_(_gone.c.chunk_no < bindparam("rebuilt_no"), _gone.c.chunk_no >= bindparam("rebuild_end")),
+        ),
+    )
+    .inline()
+)
 _AFTER = compiled(
-    select(_t.chunk_no, documents.c.doc_no, documents.c.audience_id, _t.length, *_CONTENT)
+    select(_t.chunk_no, documents.c.doc_no, *_CONTENT)
     .join(documents, and_(documents.c.workspace_id == _t.workspace_id, documents.c.document_id == _t.document_id))
     .where(_in_workspace, _t.chunk_no > bindparam("after"), _t.chunk_no < bindparam("end"))
     .order_by(_t.chunk_no)
@@ -100,8 +137,15 @@ class Indexed:
 
     chunk_no: int
     doc_no: int
-    audience_id: int
-    length: int
+    readable: Readable
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """A passage whose words are counted for another audience than the one that sees it, or for nobody yet."""
+
+    chunk_no: int
+    ordinal: int
     readable: Readable
 
 
@@ -115,9 +159,44 @@ class ChunkRepository:
         """Those of a document, in order, without their texts."""
         return self._session.all(_LIST, _published, workspace=workspace_id, document=document_id)
 
-    def read(self, workspace_id: UUID, document_id: UUID) -> list[Readable]:
-        """What those of a document hold, in no order."""
-        return self._session.all(_READ, _readable, workspace=workspace_id, document=document_id)
+    def read(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> dict[int, Readable]:
+        """What these hold, by number, as far as they are there."""
+        return dict(
+            self._session.all(
+                _READ,
+                lambda chunk_no, **content: (chunk_no, _readable(**content)),
+                workspace=workspace_id,
+                chunk_nos=arrays.integers(chunk_nos),
+            )
+        )
+
+    def uncounted(self, workspace_id: UUID, document_id: UUID, after: int, count: int) -> list[Uncounted]:
+        """The next passages of a document, after an ordinal, whose words are not counted for those who see them."""
+        return self._session.all(
+            _UNCOUNTED,
+            lambda chunk_no, ordinal, **content: Uncounted(chunk_no, ordinal, _readable(**content)),
+            workspace=workspace_id,
+            document=document_id,
+            after=after,
+            count=count,
+        )
+
+    def audiences(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> dict[int, int]:
+        """The audiences that the words of these are counted for, by number; without those that are counted for none."""
+        return dict(
+            self._session.all(
+                _AUDIENCES,
+                lambda chunk_no, counted_for: (chunk_no, counted_for),
+                workspace=workspace_id,
+                chunk_nos=arrays.integers(chunk_nos),
+            )
+        )
+
+    def count_for(self, workspace_id: UUID, chunk_nos: Sequence[int], audience_id: int) -> None:
+        """The words of these are counted for this audience from now on."""
+        self._session.run(
+            _COUNT_FOR, workspace=workspace_id, chunk_nos=arrays.integers(chunk_nos), audience=audience_id
+        )
 
     def add(
         self,
@@ -127,8 +206,12 @@ class ChunkRepository:
         added: Sequence[Staged],
         first_no: int,
         lengths: Sequence[int],
+        counted_for: int | None,
     ) -> int:
-        """Publish staged passages of a version, numbered from `first_no`: how many of them were there still."""
+        """Publish staged passages of a version, numbered from `first_no`: how many of them were there still.
+
+        `counted_for`: the audience that their words are counted for; None: for nobody yet.
+        """
         return self._session.run(
             _ADD,
             workspace=workspace_id,
@@ -138,6 +221,7 @@ class ChunkRepository:
             chunk_ids=arrays.uuids([passage.chunk_id for passage in added]),
             chunk_nos=arrays.integers(range(first_no, first_no + len(added))),
             lengths=arrays.integers(lengths),
+            counted_for=counted_for,
         )
 
     def move(self, workspace_id: UUID, moved: Sequence[tuple[int, Place]]) -> None:
@@ -152,9 +236,20 @@ class ChunkRepository:
             ends=arrays.integers([place.end for _, place in moved]),
         )
 
-    def remove(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> list[Readable]:
-        """Delete these: what they held."""
-        return self._session.all(_REMOVE, _readable, workspace=workspace_id, chunk_nos=arrays.integers(chunk_nos))
+    def remove(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> None:
+        """Delete these, whose words are counted no more."""
+        self._session.run(_REMOVE, workspace=workspace_id, chunk_nos=arrays.integers(chunk_nos))
+
+    def set_aside(self, index: Index, chunk_nos: Sequence[int]) -> None:
+        """Delete these, but keep what they held as long as their words are counted."""
+        self._session.run(
+            _SET_ASIDE,
+            workspace=index.workspace_id,
+            chunk_nos=arrays.integers(chunk_nos),
+            reading=index.reading,
+            rebuilt_no=index.rebuilt_no,
+            rebuild_end=index.rebuild_end,
+        )
 
     def after(self, workspace_id: UUID, after: int, end: int, count: int) -> list[Indexed]:
         """The next passages after a number and below `end`, of any document, in the order of their numbers."""
@@ -192,7 +287,5 @@ def _readable(*, headings: list[str], text: str, language: str) -> Readable:
     return Readable(tuple(headings), text, language)
 
 
-def _indexed(
-    *, chunk_no: int, doc_no: int, audience_id: int, length: int, headings: list[str], text: str, language: str
-) -> Indexed:
-    return Indexed(chunk_no, doc_no, audience_id, length, Readable(tuple(headings), text, language))
+def _indexed(*, chunk_no: int, doc_no: int, headings: list[str], text: str, language: str) -> Indexed:
+    return Indexed(chunk_no, doc_no, Readable(tuple(headings), text, language))

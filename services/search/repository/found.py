@@ -34,6 +34,11 @@ _READ = compiled(
     .join(documents, and_(_d.workspace_id == _t.workspace_id, _d.document_id == _t.document_id))
     .where(_in_workspace, _t.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer))))
 )
+_TEXTS = compiled(
+    select(_t.chunk_no, _t.headings, _t.text).where(
+        _in_workspace, _t.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer)))
+    )
+)
 _NUMBER = compiled(select(_t.chunk_no).where(_in_workspace, _t.chunk_id == bindparam("chunk")))
 
 
@@ -62,6 +67,16 @@ class FoundRepository:
         rows = self._session.all(_READ, _found, workspace=workspace_id, chunk_nos=arrays.integers(chunk_nos))
         by_number = {row.chunk_no: row for row in rows}
         return [by_number[chunk_no] for chunk_no in chunk_nos if chunk_no in by_number]
+
+    def texts(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> dict[int, str]:
+        """What those of the passages are found by that are still there."""
+        rows = self._session.all(
+            _TEXTS,
+            lambda chunk_no, headings, text: (int(chunk_no), Readable(tuple(headings), text, "").whole),
+            workspace=workspace_id,
+            chunk_nos=arrays.integers(chunk_nos),
+        )
+        return dict(rows)
 
     def number(self, workspace_id: UUID, chunk_id: UUID) -> int | None:
         """The number of a passage; None where there is no such one."""

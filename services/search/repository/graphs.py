@@ -1,8 +1,14 @@
 """HNSW graphs: a partial index on the vectors of one model, made and dropped while others publish and search.
 
 It is made concurrently, so nobody waits for it. A worker that is killed leaves one that is not valid, which is dropped
-before the next is made. Malkov, Yashunin: "Efficient and robust approximate nearest neighbor search using Hierarchical
-Navigable Small World graphs" (2016).
+before the next is made.
+
+All graphs are indexes of one table, so whoever plans a statement on it, or adds to it, looks at each of them: at 200 of
+them that costs some 2 ms a plan and 1 ms a publish, at 400 twice as much and more. So there are only so many; whose
+model has none has its vectors compared, which finds the same.
+
+Malkov, Yashunin: "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
+graphs" (2016).
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import sql
 
 # Two at once would wait for each other's snapshots.
@@ -29,29 +36,36 @@ _SETTINGS = {
     # A worker that was killed wants it no more.
     "client_connection_check_interval": "5s",
 }
+_COUNT = "select count(*) from pg_index where indrelid = 'search.vectors'::regclass and indpred is not null"
 _STATE = "select indisvalid from pg_index where indexrelid = to_regclass(%s)"
+
+_log = structlog.get_logger("plinth.search")
 
 Connect = Callable[[], psycopg.Connection[Any]]
 
 
 class Graphs:
-    """The graphs of all workspaces, by the ids of their models."""
+    """The graphs of all workspaces, by the ids of their models: `most` at most."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, most: int) -> None:
         self._connect = connect
+        self._most = most
 
-    def make(self, workspace_id: UUID, model_id: UUID, dimensions: int, wait: Callable[[float], None]) -> None:
-        """Make the graph of a model's vectors, unless it is there. `wait` is called while another one is made.
+    def make(self, workspace_id: UUID, model_id: UUID, dimensions: int, wait: Callable[[float], None]) -> bool:
+        """Make the graph of a model's vectors, unless it is there, or there are too many: whether it is there now.
 
-        Raises psycopg.Error, or what `wait` raises.
+        `wait` is called while another one is made. Raises psycopg.Error, or what `wait` raises.
         """
         with self._maintaining() as connection:
             _wait_alone(connection, wait)
             valid = _valid(connection, model_id)
             if valid:
-                return
+                return True
             if valid is not None:
                 _drop(connection, model_id)
+            if _count(connection) >= self._most:
+                _log.warning("graphs.full", workspace=str(workspace_id), most=self._most)
+                return False
             connection.execute(
                 sql.SQL(
                     "create index concurrently {} on search.vectors"
@@ -66,6 +80,7 @@ class Graphs:
                     sql.Literal(str(model_id)),
                 )
             )
+            return True
 
     def drop(self, model_id: UUID, wait: Callable[[float], None]) -> None:
         """Drop the graph of a model, if there is one. Raises as `make` does."""
@@ -93,6 +108,11 @@ def _valid(connection: psycopg.Connection[Any], model_id: UUID) -> bool | None:
     """Whether the graph is whole; None where there is none."""
     row = connection.execute(_STATE, [f"search.{_name(model_id)}"]).fetchone()
     return row[0] if row is not None else None
+
+
+def _count(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute(_COUNT).fetchone()
+    return row[0] if row is not None else 0
 
 
 def _drop(connection: psycopg.Connection[Any], model_id: UUID) -> None:

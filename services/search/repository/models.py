@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,19 +16,16 @@ from services.search.model.vectors import Model, ModelState
 from services.search.tables import model_parts, models
 
 _t = models.c
-_COLUMNS = tuple(column for column in models.columns if column.name != "update_time")
+_COLUMNS = tuple(column for column in models.columns if column.name != "prune_time")
 _in_workspace = _t.workspace_id == bindparam("workspace")
 _by_id = and_(_in_workspace, _t.model_id == bindparam("model"))
 _ADD = compiled(insert(models).values({column.name: bindparam(column.name) for column in models.columns}))
 _GET = compiled(select(*_COLUMNS).where(_by_id))
 _ALL = compiled(select(*_COLUMNS).where(_in_workspace))
 _LIVE = compiled(select(*_COLUMNS).where(_in_workspace, _t.state == ModelState.LIVE.value))
-_KEPT = ("name", "state", "dimensions", "fitted_chunks", "next_chunk_no", "end_chunk_no", "approximate")
+_KEPT = ("name", "state", "dimensions", "fitted_chunks", "next_chunk_no", "end_chunk_no", "approximate", "vector_count")
 _SAVE = compiled(
-    update(models)
-    .where(_by_id)
-    .values({"model" if name == "name" else name: bindparam(name) for name in _KEPT})
-    .values(update_time=func.now())
+    update(models).where(_by_id).values({"model" if name == "name" else name: bindparam(name) for name in _KEPT})
 )
 _REMOVE = compiled(delete(models).where(_by_id))
 _given = (
@@ -48,11 +46,19 @@ _ADD_PARTS = compiled(
     )
     .inline()
 )
-_PARTS = compiled(
-    select(model_parts.c.data)
-    .where(model_parts.c.workspace_id == bindparam("workspace"), model_parts.c.model_id == bindparam("model"))
-    .order_by(model_parts.c.part)
+_of_model = and_(model_parts.c.workspace_id == bindparam("workspace"), model_parts.c.model_id == bindparam("model"))
+_PARTS = compiled(select(model_parts.c.data).where(_of_model).order_by(model_parts.c.part))
+_REMOVE_PARTS = compiled(delete(model_parts).where(_of_model))
+_UNPRUNED = compiled(
+    select(_t.workspace_id, _t.model_id).where(
+        _t.prune_time < bindparam("before"),
+        _t.state == ModelState.LIVE.value,
+        _t.embedder == EmbedderKind.LSA.value,
+    )
 )
+_PRUNED = compiled(update(models).where(_by_id).values(prune_time=bindparam("now")))
+# A connection keeps as much memory as the largest statement that it ever sent.
+_PARTS_AT_ONCE = 16
 
 
 class ModelRepository:
@@ -64,7 +70,7 @@ class ModelRepository:
     def add(self, model: Model) -> None:
         """Insert it."""
         values = asdict(model)
-        self._session.run(_ADD, **values | {"model": values.pop("name"), "update_time": model.create_time})
+        self._session.run(_ADD, **values | {"model": values.pop("name"), "prune_time": model.create_time})
 
     def get(self, workspace_id: UUID, model_id: UUID) -> Model | None:
         """The model; None where it is gone."""
@@ -95,17 +101,35 @@ class ModelRepository:
 
     def add_parts(self, model: Model, parts: Sequence[bytes]) -> None:
         """Keep what was learnt."""
-        self._session.run(
-            _ADD_PARTS,
-            workspace=model.workspace_id,
-            model=model.model_id,
-            parts=arrays.integers(range(len(parts))),
-            data=arrays.blobs(parts),
-        )
+        for start in range(0, len(parts), _PARTS_AT_ONCE):
+            some = parts[start : start + _PARTS_AT_ONCE]
+            self._session.run(
+                _ADD_PARTS,
+                workspace=model.workspace_id,
+                model=model.model_id,
+                parts=arrays.integers(range(start, start + len(some))),
+                data=arrays.blobs(some),
+            )
 
     def parts(self, model: Model) -> list[bytes]:
         """What was learnt."""
         return self._session.all(_PARTS, lambda data: data, workspace=model.workspace_id, model=model.model_id)
+
+    def replace_parts(self, model: Model, parts: Sequence[bytes]) -> None:
+        """Keep this in the place of what was learnt."""
+        self._session.run(_REMOVE_PARTS, workspace=model.workspace_id, model=model.model_id)
+        self.add_parts(model, parts)
+
+    def unpruned(self, before: datetime) -> list[tuple[UUID, UUID]]:
+        """Latent semantic models that serve, and whose words were last gone through before then, with their workspaces.
+
+        In a system session.
+        """
+        return self._session.all(_UNPRUNED, lambda workspace_id, model_id: (workspace_id, model_id), before=before)
+
+    def prune(self, model: Model, now: datetime) -> None:
+        """Its words were gone through now."""
+        self._session.run(_PRUNED, workspace=model.workspace_id, model=model.model_id, now=now)
 
 
 def _model(*, embedder: str, model: str, state: str, **columns: Any) -> Model:  # the columns of the table, by name

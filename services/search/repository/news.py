@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.kernel.db import Session, compiled
 from services.search.model.facts import News, Telling
+from services.search.repository.batches import delete_some
 from services.search.tables import early_news
 
 _t = early_news.c
@@ -23,7 +24,7 @@ _PUT = compiled(
     ).inline()
 )
 _REMOVE = compiled(delete(early_news).where(_by_id))
-_SWEEP = compiled(delete(early_news).where(_t.news_time < bindparam("before")))
+_SWEEP = delete_some(early_news, _t.news_time < bindparam("before"))
 _NOTHING = Telling("", (), {}, False, (), ())
 
 
@@ -45,6 +46,7 @@ class NewsRepository:
             workspace_id=workspace_id,
             document_id=document_id,
             news_time=news.time,
+            revision=news.revision,
             deleted=news.telling is None,
             display_name=telling.display_name,
             tags=list(telling.tags),
@@ -58,14 +60,15 @@ class NewsRepository:
         """It is no news any more."""
         self._session.run(_REMOVE, workspace=workspace_id, document=document_id)
 
-    def sweep(self, before: datetime) -> int:
-        """Delete what was heard before then, of any workspace: how much; in a system session."""
-        return self._session.run(_SWEEP, before=before)
+    def sweep(self, before: datetime, count: int) -> int:
+        """Delete what was heard before then, of any workspace, at most so much: how much; in a system session."""
+        return self._session.run(_SWEEP, before=before, count=count)
 
 
 def _news(
     *,
     news_time: datetime,
+    revision: int,
     deleted: bool,
     display_name: str,
     tags: list[str],
@@ -75,4 +78,4 @@ def _news(
     members: list[UUID],
 ) -> News:
     telling = Telling(display_name, tuple(tags), metadata, everyone, tuple(roles), tuple(members))
-    return News(news_time, None if deleted else telling)
+    return News(news_time, revision, None if deleted else telling)

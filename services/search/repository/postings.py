@@ -5,12 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, Text, and_, any_, bindparam, column, delete, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, compiled
 from services.kernel.jobs import arrays
-from services.search.model.postings import Postings
+from services.search.model.postings import Postings, shifted
 from services.search.repository.segments import SegmentState
 from services.search.tables import postings, segments
 
@@ -40,21 +53,18 @@ _wanted = (
     .table_valued(column("term", Text), column("segment_id", BigInteger))
     .render_derived("wanted")
 )
-# In the statement itself: a segment that is live no more says nothing about a term that it has no postings of.
-_live = (
-    select(func.count())
-    .where(
-        segments.c.workspace_id == bindparam("workspace"),
-        segments.c.segment_id == any_(bindparam("asked", type_=ARRAY(BigInteger))),
-        segments.c.state == SegmentState.LIVE.value,
-    )
-    .scalar_subquery()
-)
+# A segment that is live no more says nothing about a term that it has no postings of, so its state is asked for in the
+# statement itself.
 _FIND = compiled(
-    select(_wanted.c.term, _wanted.c.segment_id, _t.postings, _live.label("live")).select_from(
+    select(_wanted.c.term, _wanted.c.segment_id, _t.postings, segments.c.first_chunk_no).select_from(
         _wanted.outerjoin(
-            postings, and_(_in_workspace, _t.term == _wanted.c.term, _t.segment_id == _wanted.c.segment_id)
-        )
+            segments,
+            and_(
+                segments.c.workspace_id == bindparam("workspace"),
+                segments.c.segment_id == _wanted.c.segment_id,
+                segments.c.state == SegmentState.LIVE.value,
+            ),
+        ).outerjoin(postings, and_(_in_workspace, _t.term == _wanted.c.term, _t.segment_id == _wanted.c.segment_id))
     )
 )
 _numbered = (
@@ -67,14 +77,32 @@ _BOUNDS = compiled(
     .where(_numbered.c.number % bindparam("step", type_=BigInteger) == 0)
     .order_by(_numbered.c.term)
 )
-_range = select(_t.term, _t.segment_id, _t.postings).where(_in_workspace, _of_segments, _t.term > bindparam("after"))
+_its_segment = and_(segments.c.workspace_id == _t.workspace_id, segments.c.segment_id == _t.segment_id)
+_range = (
+    select(_t.term, _t.segment_id, _t.postings, segments.c.first_chunk_no)
+    .join(segments, _its_segment)
+    .where(_in_workspace, _of_segments, _t.term > bindparam("after"))
+)
 _RANGE = compiled(_range.where(_t.term <= bindparam("upto")))
 _REST = compiled(_range)
 _PAGE = compiled(
-    select(_t.term, _t.postings)
+    select(_t.term, _t.postings, segments.c.first_chunk_no)
+    .join(segments, _its_segment)
     .where(_in_workspace, _t.segment_id == bindparam("segment"), _t.term > bindparam("after"))
     .order_by(_t.term)
     .limit(bindparam("count"))
+)
+_asked = func.unnest(bindparam("terms", type_=ARRAY(Text))).table_valued(column("term", Text)).render_derived("asked")
+_LACKING = compiled(
+    select(_asked.c.term).where(
+        ~exists().where(
+            _in_workspace,
+            _t.term == _asked.c.term,
+            _t.segment_id == segments.c.segment_id,
+            segments.c.workspace_id == bindparam("workspace"),
+            segments.c.state == SegmentState.LIVE.value,
+        )
+    )
 )
 _REMOVE = compiled(delete(postings).where(_in_workspace, _t.segment_id == bindparam("segment")))
 
@@ -89,35 +117,36 @@ class Found:
 
 
 class PostingRepository:
-    """The postings of the session's workspace."""
+    """The postings of the session's workspace.
+
+    They are kept as `postings.encoded` makes them: counted from the first number of their segment.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, workspace_id: UUID, segment_id: int, added: Mapping[str, Postings]) -> None:
-        """Insert a segment's postings, or some of them."""
+    def add(self, workspace_id: UUID, segment_id: int, added: Mapping[str, bytes]) -> None:
+        """Insert a segment's postings, or some of them, as they are kept."""
         self._session.run(
             _ADD,
             workspace=workspace_id,
             segment=segment_id,
             terms=arrays.texts(list(added)),
-            data=arrays.blobs([one.encode() for one in added.values()]),
+            data=arrays.blobs(list(added.values())),
         )
 
     def find(self, workspace_id: UUID, wanted: Sequence[tuple[str, int]]) -> list[Found] | None:
         """The postings of terms in segments, each pair once; None where one of the segments is live no more."""
-        asked = list({segment_id for _, segment_id in wanted})
         rows = self._session.all(
             _FIND,
-            lambda term, segment_id, postings, live: (Found(term, segment_id, postings), int(live)),
+            lambda **columns: columns,
             workspace=workspace_id,
             terms=arrays.texts([term for term, _ in wanted]),
             segment_ids=arrays.bigints([segment_id for _, segment_id in wanted]),
-            asked=arrays.bigints(asked),
         )
-        if any(live != len(asked) for _, live in rows):
+        if any(row["first_chunk_no"] is None for row in rows):
             return None
-        return [found for found, _ in rows]
+        return [_found(**row) for row in rows]
 
     def bounds(self, workspace_id: UUID, segment_id: int, step: int) -> list[str]:
         """Every so-manieth term of a segment, ascending: it has no more than `step` from one to the next."""
@@ -130,27 +159,37 @@ class PostingRepository:
         values: dict[str, object] = {"after": after} if upto is None else {"after": after, "upto": upto}
         rows = self._session.all(
             _REST if upto is None else _RANGE,
-            lambda term, segment_id, postings: (str(term), int(segment_id), bytes(postings)),
+            _found,
             workspace=workspace_id,
             segment_ids=arrays.bigints(segment_ids),
             **values,
         )
         found: defaultdict[int, dict[str, Postings]] = defaultdict(dict)
-        for term, segment_id, data in rows:
-            found[segment_id][term] = Postings.decode(data)
+        for row in rows:
+            if row.data is not None:
+                found[row.segment_id][row.term] = Postings.decode(row.data)
         return [found[segment_id] for segment_id in segment_ids]
 
     def page(self, workspace_id: UUID, segment_id: int, after: str, count: int) -> list[tuple[str, bytes]]:
         """The next terms after one and their encoded postings in a segment."""
         return self._session.all(
             _PAGE,
-            lambda term, postings: (term, postings),
+            lambda term, postings, first_chunk_no: (term, shifted(postings, first_chunk_no)),
             workspace=workspace_id,
             segment=segment_id,
             after=after,
             count=count,
         )
 
+    def lacking(self, workspace_id: UUID, terms: Sequence[str]) -> set[str]:
+        """Those of the terms that no live segment has."""
+        found = self._session.all(_LACKING, lambda term: term, workspace=workspace_id, terms=arrays.texts(terms))
+        return set(found)
+
     def remove(self, workspace_id: UUID, segment_id: int) -> None:
         """Delete a segment's. It has a row for each term, so even a large one has no more than a language has words."""
         self._session.run(_REMOVE, workspace=workspace_id, segment=segment_id)
+
+
+def _found(*, term: str, segment_id: int, postings: bytes | None, first_chunk_no: int) -> Found:
+    return Found(term, segment_id, None if postings is None else shifted(postings, first_chunk_no))

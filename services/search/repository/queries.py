@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, exists, func, insert, select
+from sqlalchemy import and_, bindparam, exists, func, insert, select
 
 from services.kernel.db import Session, compiled
+from services.search.repository.batches import delete_some
 from services.search.tables import indexes, queries
 
 _t = queries.c
@@ -25,7 +26,7 @@ _ADD = compiled(
     )
     .inline()
 )
-_SWEEP = compiled(delete(queries).where(_t.create_time < bindparam("before")))
+_SWEEP = delete_some(queries, _t.create_time < bindparam("before"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,6 @@ class QueryRepository:
         """Keep it, unless the workspace keeps no queries."""
         self._session.run(_ADD, **asdict(query))
 
-    def sweep(self, before: datetime) -> int:
-        """Delete what was asked before then, in any workspace: how much; in a system session."""
-        return self._session.run(_SWEEP, before=before)
+    def sweep(self, before: datetime, count: int) -> int:
+        """Delete what was asked before then, in any workspace, at most so much: how much; in a system session."""
+        return self._session.run(_SWEEP, before=before, count=count)

@@ -2,12 +2,28 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Integer, and_, any_, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from services.kernel.db import Session, compiled
@@ -23,9 +39,13 @@ _dead_in_workspace = _d.workspace_id == bindparam("workspace")
 
 
 class SegmentState(StrEnum):
-    """Whether readers look at a segment: not yet, now, or no more."""
+    """Whether readers look at a segment: not yet, now, or no more. Staged ones get their numbers when published."""
 
+    STAGED = "staged"
     BUILDING = "building"
+    """Its postings are being written."""
+    BUILT = "built"
+    """It is whole, and waits for the rest of what is built anew."""
     LIVE = "live"
     RETIRED = "retired"
 
@@ -33,15 +53,10 @@ class SegmentState(StrEnum):
 _in_state = _t.state == bindparam("state")
 _ADD = compiled(insert(segments).values({column.name: bindparam(column.name) for column in segments.columns}))
 _SET_STATE = compiled(update(segments).where(_these, _in_state).values(state=bindparam("new_state")))
-_dead = (
-    select(func.count())
-    .where(
-        _d.workspace_id == _t.workspace_id,
-        _d.chunk_no >= _t.first_chunk_no,
-        _d.chunk_no <= _t.last_chunk_no,
-    )
-    .scalar_subquery()
+_in_segment = and_(
+    _d.workspace_id == _t.workspace_id, _d.chunk_no >= _t.first_chunk_no, _d.chunk_no <= _t.last_chunk_no
 )
+_dead = select(func.count()).where(_in_segment).scalar_subquery()
 _listed = (
     select(_t.segment_id, _t.level, _t.first_chunk_no, _t.last_chunk_no, _t.chunk_count)
     .where(_in_workspace, _in_state)
@@ -49,7 +64,8 @@ _listed = (
 )
 _LIST = compiled(_listed.add_columns(literal(0).label("dead")))
 _LIST_WITH_DEAD = compiled(_listed.add_columns(_dead.label("dead")))
-_IDS = compiled(select(_t.segment_id).where(_in_workspace, _t.state != SegmentState.LIVE.value))
+_unread = or_(_t.state == SegmentState.BUILDING.value, _t.state == SegmentState.RETIRED.value)
+_IDS = compiled(select(_t.segment_id).where(_in_workspace, _unread))
 _this = and_(_in_workspace, _t.segment_id == bindparam("segment"))
 _HOLD = compiled(
     select(_t.segment_id.label("held")).where(_this, _t.state == SegmentState.BUILDING.value).with_for_update(read=True)
@@ -77,16 +93,29 @@ _DEAD = compiled(
     .where(_dead_in_workspace, _d.chunk_no >= bindparam("first"), _d.chunk_no <= bindparam("last"))
     .order_by(_d.chunk_no)
 )
+_OVERDUE = compiled(
+    select(_t.segment_id).where(
+        _in_workspace,
+        _t.state == SegmentState.LIVE.value,
+        exists().where(_in_segment, _d.bury_time < bindparam("before")),
+    )
+)
+_NEGLECTED = compiled(
+    select(_d.workspace_id)
+    .where(_d.bury_time < bindparam("before"))
+    .union(select(indexes.c.workspace_id).where(indexes.c.rebuilding))
+)
 _UNBURY = compiled(
     delete(tombstones).where(_dead_in_workspace, _d.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer))))
 )
 
 
 # All of it in one statement, so that it is of one moment.
-_live_ids = (
-    select(func.array_agg(aggregate_order_by(_t.segment_id, _t.first_chunk_no)))
+_live_ids, _live_firsts, _live_lasts = (
+    select(func.array_agg(aggregate_order_by(column, _t.first_chunk_no)))
     .where(_t.workspace_id == indexes.c.workspace_id, _t.state == SegmentState.LIVE.value)
     .scalar_subquery()
+    for column in (_t.segment_id, _t.first_chunk_no, _t.last_chunk_no)
 )
 _dead_nos = (
     select(func.string_agg(func.int4send(_d.chunk_no), aggregate_order_by(bindparam("nothing", b""), _d.chunk_no)))
@@ -101,10 +130,25 @@ _STATE = compiled(
         indexes.c.next_chunk_no,
         indexes.c.next_doc_no,
         _live_ids.label("segment_ids"),
+        _live_firsts.label("first_nos"),
+        _live_lasts.label("last_nos"),
         _dead_nos.label("dead"),
     ).where(indexes.c.workspace_id == bindparam("workspace"))
 )
 _REVISION = compiled(select(indexes.c.revision).where(indexes.c.workspace_id == bindparam("workspace")))
+
+
+class LiveSegment(NamedTuple):
+    """A segment that readers look at, and from which number to which it may have passages."""
+
+    segment_id: int
+    first_no: int
+    last_no: int
+
+    @property
+    def span(self) -> slice:
+        """Its places in what has one for each number."""
+        return slice(self.first_no, self.last_no + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +160,7 @@ class IndexState:
     term_count: int
     next_chunk_no: int
     next_doc_no: int
-    segment_ids: tuple[int, ...]
+    segments: tuple[LiveSegment, ...]
     dead: NDArray[np.int32]
 
 
@@ -154,7 +198,7 @@ class SegmentRepository:
         return self._session.all(statement, _segment, workspace=workspace_id, state=state)
 
     def unread(self, workspace_id: UUID) -> list[int]:
-        """The ids of those that are read no more, or not yet."""
+        """The ids of those that are read no more, or are not whole."""
         return self._session.all(_IDS, lambda segment_id: segment_id, workspace=workspace_id)
 
     def turn(self, workspace_id: UUID, segment_ids: Sequence[int], before: SegmentState, after: SegmentState) -> int:
@@ -180,6 +224,17 @@ class SegmentRepository:
         rows = self._session.all(_DOC_NOS, _numbers, workspace=workspace_id, first=first)
         return _laid_out(rows, first, end)
 
+    def doc_nos_in(
+        self, workspace_id: UUID, read: Sequence[LiveSegment]
+    ) -> dict[LiveSegment, NDArray[np.int32]] | None:
+        """The documents of the passages of each segment, -1: of none; None where a segment is not there any more."""
+        ids = arrays.bigints([segment.segment_id for segment in read])
+        rows = self._session.all(_DOC_NOS_OF, _numbers, workspace=workspace_id, segment_ids=ids)
+        if len(rows) < len(read):
+            return None
+        by_first = {first_no: numbers for first_no, _, numbers in rows}
+        return {segment: by_first[segment.first_no] for segment in read}
+
     def doc_nos_of(self, workspace_id: UUID, merged: Sequence[Segment]) -> NDArray[np.int32]:
         """The documents of the passages of neighbours, from the first one's first number to the last one's last."""
         ids = arrays.bigints([segment.segment_id for segment in merged])
@@ -194,6 +249,14 @@ class SegmentRepository:
         """The dead numbers from first to last, ascending."""
         found = self._session.all(_DEAD, lambda chunk_no: chunk_no, workspace=workspace_id, first=first, last=last)
         return np.array(found, np.int32)
+
+    def overdue(self, workspace_id: UUID, before: datetime) -> list[int]:
+        """The ids of the live segments in which something died before then."""
+        return self._session.all(_OVERDUE, lambda segment_id: segment_id, workspace=workspace_id, before=before)
+
+    def neglected(self, before: datetime) -> list[UUID]:
+        """The workspaces where something died before then, or that are to be built anew; in a system session."""
+        return self._session.all(_NEGLECTED, lambda workspace_id: workspace_id, before=before)
 
     def unbury(self, workspace_id: UUID, chunk_nos: Iterable[int]) -> None:
         """Forget dead numbers that no segment has any more."""
@@ -229,6 +292,8 @@ def _state(
     next_chunk_no: int,
     next_doc_no: int,
     segment_ids: list[int] | None,
+    first_nos: list[int] | None,
+    last_nos: list[int] | None,
     dead: bytes | None,
 ) -> IndexState:
     return IndexState(
@@ -237,6 +302,6 @@ def _state(
         term_count,
         next_chunk_no,
         next_doc_no,
-        tuple(segment_ids or ()),
+        tuple(map(LiveSegment, segment_ids or (), first_nos or (), last_nos or ())),
         np.frombuffer(dead or b"", ">i4").astype(np.int32),
     )

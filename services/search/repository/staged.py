@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 from services.kernel.db import Session, compiled
 from services.kernel.jobs import arrays
 from services.search.model.passages import Passage, Place, Readable, Staged
+from services.search.repository.batches import delete_some
 from services.search.tables import staged_chunks
 
 _t = staged_chunks.c
@@ -64,7 +65,7 @@ _READ = compiled(
 )
 _REMOVE = compiled(delete(staged_chunks).where(_of_document, _t.document_version <= bindparam("version")))
 _REMOVE_ALL = compiled(delete(staged_chunks).where(_of_document))
-_SWEEP = compiled(delete(staged_chunks).where(_t.stage_time < bindparam("before")))
+_SWEEP = delete_some(staged_chunks, _t.stage_time < bindparam("before"))
 
 
 class StagedRepository:
@@ -127,9 +128,9 @@ class StagedRepository:
         """Delete those of every version of a document."""
         self._session.run(_REMOVE_ALL, workspace=workspace_id, document=document_id)
 
-    def sweep(self, before: datetime) -> int:
-        """Delete what was staged before then, of any workspace: how many; in a system session."""
-        return self._session.run(_SWEEP, before=before)
+    def sweep(self, before: datetime, count: int) -> int:
+        """Delete what was staged before then, of any workspace, at most so many: how many; in a system session."""
+        return self._session.run(_SWEEP, before=before, count=count)
 
 
 def _staged(*, chunk_id: UUID, language: str, ordinal: int, page: int, start_offset: int, end_offset: int) -> Staged:

@@ -30,6 +30,7 @@ from services.kernel.db import Session, compiled
 from services.kernel.jobs import arrays
 from services.search.model.passages import Readable
 from services.search.model.vectors import Model, ModelState
+from services.search.repository.batches import delete_some
 from services.search.tables import chunks, documents, models, staged_chunks, staged_vectors, vectors
 
 _t = vectors.c
@@ -95,7 +96,6 @@ _REMOVE = compiled(
 )
 _some = select(_t.doc_no, _t.chunk_no).where(_of_model).limit(bindparam("count"))
 _REMOVE_SOME = compiled(delete(vectors).where(_of_model, tuple_(_t.doc_no, _t.chunk_no).in_(_some)))
-_COUNT = compiled(select(func.count().label("count")).where(_of_model))
 _lacking = (
     select(chunks.c.chunk_no)
     .join(
@@ -155,7 +155,7 @@ _UNEMBEDDED = compiled(
 )
 _COUNT_UNEMBEDDED = compiled(select(func.count().label("count")).where(_unembedded))
 _UNSTAGE = compiled(delete(staged_vectors).where(_staged_document))
-_SWEEP = compiled(delete(staged_vectors).where(_s.stage_time < bindparam("before")))
+_SWEEP = delete_some(staged_vectors, _s.stage_time < bindparam("before"))
 _FLOAT4 = 700
 _FLOAT4_ITEM = np.dtype([("size", ">i4"), ("value", ">f4")])
 
@@ -166,9 +166,9 @@ class VectorRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def put(self, model: Model, chunk_nos: NDArray[np.int32], embeddings: NDArray[np.float32]) -> None:
-        """Insert those of the passages that are still published, and have none yet."""
-        self._session.run(
+    def put(self, model: Model, chunk_nos: NDArray[np.int32], embeddings: NDArray[np.float32]) -> int:
+        """Insert those of the passages that are still published, and have none yet: how many there were."""
+        return self._session.run(
             _PUT,
             workspace=model.workspace_id,
             model=model.model_id,
@@ -191,9 +191,9 @@ class VectorRepository:
             chunk_nos=arrays.integers(chunk_nos),
         )
 
-    def remove(self, model: Model, doc_no: int, chunk_nos: Sequence[int]) -> None:
-        """Delete those of passages of a document."""
-        self._session.run(
+    def remove(self, model: Model, doc_no: int, chunk_nos: Sequence[int]) -> int:
+        """Delete those of passages of a document: how many there were."""
+        return self._session.run(
             _REMOVE,
             workspace=model.workspace_id,
             model=model.model_id,
@@ -204,11 +204,6 @@ class VectorRepository:
     def remove_some(self, workspace_id: UUID, model_id: UUID, count: int) -> int:
         """Delete so many of a model's: how many there were."""
         return self._session.run(_REMOVE_SOME, workspace=workspace_id, model=model_id, count=count)
-
-    def count(self, model: Model) -> int:
-        """How many passages have theirs."""
-        found = self._session.first(_COUNT, lambda count: count, workspace=model.workspace_id, model=model.model_id)
-        return found or 0
 
     def lacking(self, model: Model, count: int) -> NDArray[np.int32]:
         """The numbers of the next published passages that a job owes a vector and that have none, ascending."""
@@ -283,9 +278,9 @@ class VectorRepository:
         """Delete the staged ones of a document."""
         self._session.run(_UNSTAGE, workspace=workspace_id, document=document_id)
 
-    def sweep(self, before: datetime) -> int:
-        """Delete what was staged before then, of any workspace: how many; in a system session."""
-        return self._session.run(_SWEEP, before=before)
+    def sweep(self, before: datetime, count: int) -> int:
+        """Delete what was staged before then, of any workspace, at most so many: how many; in a system session."""
+        return self._session.run(_SWEEP, before=before, count=count)
 
 
 def _reals(vectors: NDArray[np.float32]) -> arrays.Column:

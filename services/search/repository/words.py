@@ -21,7 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel.db import Session, compiled
-from services.search.tables import documents, vocabulary
+from services.kernel.jobs import arrays
+from services.search.tables import documents, indexes, vocabulary
 
 _v = vocabulary.c
 _d = documents.c
@@ -31,7 +32,8 @@ _letters = literal_column("search.vocabulary.letters", Integer())
 # Above every text that begins so, in the order of code points.
 _LAST = "\U0010ffff"
 
-_count = func.sum(_v.passages).label("count")
+# So many words are looked at, at most, to complete one, and to correct some.
+_MOST_BEGUN, _MOST_SIMILAR = 20_000, 200_000
 
 
 def _seen_by(audience_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -41,15 +43,33 @@ def _seen_by(audience_id: ColumnElement[int]) -> ColumnElement[bool]:
     )
 
 
-_words = select(_v.word).where(_v.workspace_id == bindparam("workspace"), _seen_by(_v.audience_id)).group_by(_v.word)
+_seen = select(_v.word, _v.passages).where(_v.workspace_id == bindparam("workspace"), _seen_by(_v.audience_id))
+# A letter begins a tenth of all words: of a vocabulary of a million, the first of these are counted.
+_begun = (
+    _seen.where(_v.word > bindparam("first"), _v.word <= bindparam("last"))
+    .order_by(_v.word)
+    .limit(bindparam("most"))
+    .subquery()
+)
 _BEGINNING = compiled(
-    _words.where(_v.word > bindparam("first"), _v.word <= bindparam("last"))
-    .order_by(_count.desc(), _v.word)
+    select(_begun.c.word)
+    .group_by(_begun.c.word)
+    .order_by(func.sum(_begun.c.passages).desc(), _begun.c.word)
     .limit(bindparam("limit"))
 )
-_near = _words.add_columns(_count).where(_letters >= bindparam("shortest"), _letters <= bindparam("longest")).subquery()
+_similar = _seen.where(_letters == any_(bindparam("lengths", type_=ARRAY(Integer)))).limit(bindparam("most")).subquery()
+_near = select(_similar.c.word, func.sum(_similar.c.passages).label("count")).group_by(_similar.c.word).subquery()
+_KNOWN = compiled(
+    select(_v.word)
+    .where(
+        _v.workspace_id == bindparam("workspace"),
+        _v.word == any_(bindparam("words", type_=ARRAY(Text))),
+        _seen_by(_v.audience_id),
+    )
+    .distinct()
+)
 # As two values: a row for each of a hundred thousand words would take the client ten times as long.
-_OF_LENGTH = compiled(
+_OF_LENGTHS = compiled(
     select(
         func.string_agg(_near.c.word, "\n").label("words"),
         func.string_agg(func.int4send(cast(_near.c.count, Integer)), literal_column("''::bytea", LargeBinary())).label(
@@ -68,17 +88,11 @@ _NAMED = compiled(
     .order_by(_folded_name, _d.document_id)
     .limit(bindparam("limit"))
 )
-# From each language to the next one: as many look-ups as there are languages, however many documents.
-_first = select(func.min(_d.language).label("language")).where(_d.workspace_id == bindparam("workspace"))
-_languages = _first.cte("languages", recursive=True)
-_languages = _languages.union_all(
-    select(
-        select(func.min(_d.language))
-        .where(_d.workspace_id == bindparam("workspace"), _d.language > _languages.c.language)
-        .scalar_subquery()
-    ).where(_languages.c.language.is_not(None))
+_LANGUAGES = compiled(
+    select(func.jsonb_object_keys(indexes.c.languages).label("language")).where(
+        indexes.c.workspace_id == bindparam("workspace")
+    )
 )
-_LANGUAGES = compiled(select(_languages.c.language).where(_languages.c.language.is_not(None)))
 
 
 class WordRepository:
@@ -96,19 +110,25 @@ class WordRepository:
             first=prefix,
             last=prefix + _LAST,
             limit=limit,
+            most=_MOST_BEGUN,
             **_of(audiences),
         )
 
-    def of_length(
-        self, workspace_id: UUID, shortest: int, longest: int, audiences: Sequence[int] | None
+    def known(self, workspace_id: UUID, asked: Sequence[str], audiences: Sequence[int] | None) -> set[str]:
+        """Those of the words that there are."""
+        words = arrays.texts(list(asked))
+        return set(self._session.all(_KNOWN, lambda word: word, workspace=workspace_id, words=words, **_of(audiences)))
+
+    def of_lengths(
+        self, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
     ) -> list[tuple[str, int]]:
-        """The words of so many letters, and in how many passages each is."""
+        """The words that have one of these numbers of letters, and in how many passages each is."""
         found = self._session.first(
-            _OF_LENGTH,
+            _OF_LENGTHS,
             lambda words, counts: (str(words or ""), bytes(counts or b"")),
             workspace=workspace_id,
-            shortest=shortest,
-            longest=longest,
+            lengths=list(lengths),
+            most=_MOST_SIMILAR,
             **_of(audiences),
         )
         words, counts = found or ("", b"")
@@ -128,7 +148,7 @@ class WordRepository:
         )
 
     def languages(self, workspace_id: UUID) -> list[str]:
-        """The languages of the documents, as tags of BCP 47; empty: there are some of which it is not clear."""
+        """The languages of the passages, as tags of BCP 47; empty: there are some of which it is not clear."""
         return self._session.all(_LANGUAGES, lambda language: language, workspace=workspace_id)
 
 

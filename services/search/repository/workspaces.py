@@ -2,49 +2,56 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam
 
-from services.kernel.db import Session, compiled
+from services.kernel.db import Session
+from services.search.repository.batches import delete_some
 from services.search.tables import (
     audiences,
+    chunks,
     documents,
     early_news,
-    indexes,
-    models,
     postings,
     queries,
+    removed_chunks,
     segments,
     staged_chunks,
+    staged_segments,
     tombstones,
     vocabulary,
 )
 
-# Passages go with their documents, vectors with their models.
+# What refers to others first, so that no row takes more than itself along. Models have a job that deletes them.
 _FORGET = [
-    compiled(delete(table).where(table.c.workspace_id == bindparam("workspace")))
+    delete_some(table, table.c.workspace_id == bindparam("workspace"))
     for table in (
         queries,
-        models,
+        staged_chunks,
         postings,
+        staged_segments,
         segments,
         tombstones,
         vocabulary,
-        staged_chunks,
+        removed_chunks,
+        chunks,
         documents,
         early_news,
         audiences,
-        indexes,
     )
 ]
+_FORGET_QUERIES = _FORGET[0]
 
 
 class WorkspaceRepository:
-    """Workspaces, which are tenancy's: here are only their rows of every table."""
+    """Workspaces, which are tenancy's: here are only their rows of every table, but for models and the index."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def forget(self, workspace_id: UUID) -> None:
-        """Delete everything that the session's workspace has."""
-        for statement in _FORGET:
-            self._session.run(statement, workspace=workspace_id)
+    def forget_some(self, workspace_id: UUID, count: int) -> bool:
+        """Delete some rows, at most so many; False where none were left."""
+        return any(self._session.run(statement, workspace=workspace_id, count=count) for statement in _FORGET)
+
+    def forget_queries(self, workspace_id: UUID, count: int) -> bool:
+        """Delete some of the log of queries; False where none were left."""
+        return self._session.run(_FORGET_QUERIES, workspace=workspace_id, count=count) > 0

@@ -7,33 +7,36 @@ from services.kernel.config import Settings
 from services.kernel.paging import Pager
 from services.kernel.unit_of_work import Resources, Units
 from services.search.embedders.build import Embedders
+from services.search.embedders.counted import EmbedderReport
 from services.search.repository import SearchRepositories
 from services.search.repository.graphs import Graphs
-from services.search.service.building import Building
+from services.search.service.forgetting import Forgetting
 from services.search.service.housekeeping import Housekeeping
 from services.search.service.index import IndexService
+from services.search.service.maintenance import IndexMaintenance
 from services.search.service.matching import Matching
 from services.search.service.meaning import Meaning
-from services.search.service.merging import Tending
+from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.projections import Projections
 from services.search.service.publishing import Publishing
 from services.search.service.reading import Snapshots
 from services.search.service.search import SearchService
+from services.search.service.search_report import SearchReport
 from services.search.service.seeing import Shelf
 from services.search.service.semantics import Semantics
-from services.search.service.succession import Succession
 from services.search.service.suggest import SuggestService
 from services.search.service.units import SERVICE, SearchUnits
-from services.search.service.vectors import Vectors
+from services.search.service.vector_builds import VectorBuilds
+from services.search.service.words import Counting
 
 __all__ = [
     "Housekeeping",
+    "IndexMaintenance",
     "IndexService",
     "Publishing",
     "SearchServices",
     "Searching",
     "Snapshots",
-    "Tending",
     "build_search",
     "build_searching",
 ]
@@ -45,32 +48,41 @@ class SearchServices:
 
     index: IndexService
     publishing: Publishing
-    tending: Tending
-    vectors: Vectors
-    building: Building
+    maintenance: IndexMaintenance
+    counting: Counting
+    forgetting: Forgetting
+    vectors: Semantics
+    vector_builds: VectorBuilds
     meaning: Meaning
     snapshots: Snapshots
     housekeeping: Housekeeping
     units: SearchUnits
+    embedded: EmbedderReport
 
 
 def build_search(resources: Resources, settings: Settings) -> SearchServices:
     """Put the use cases together. Raises ConfigError where the settings cannot be an embedder's."""
     clock, units = resources.clock, Units(resources, SERVICE, SearchRepositories)
-    embedders, projections = Embedders(settings), Projections(settings.search_model_bytes)
-    succession, graph_from = Succession(clock, embedders), settings.search_graph_from
-    graphs = Graphs(lambda: resources.database.connect("graphs"))
-    vectors = Semantics(units, clock, embedders, projections, succession, graph_from=graph_from)
+    embedded = EmbedderReport()
+    embedders, projections = Embedders(settings, embedded), Projections(settings.search_model_bytes)
+    lifecycle, graph_from = ModelLifecycle(clock, embedders), settings.search_graph_from
+    graphs = Graphs(lambda: resources.database.connect("graphs"), settings.search_most_graphs)
+    vectors = Semantics(units, clock, embedders, projections, lifecycle, graph_from=graph_from)
+    builds = VectorBuilds(units, clock, embedders, lifecycle, graphs, graph_from=graph_from)
+    maintenance, forgetting = IndexMaintenance(units, clock), Forgetting(units, clock, builds)
     return SearchServices(
         index=IndexService(units, clock, vectors),
         publishing=Publishing(units, clock, vectors),
-        tending=Tending(units, clock),
+        maintenance=maintenance,
+        counting=Counting(units, clock),
+        forgetting=forgetting,
         vectors=vectors,
-        building=Building(units, clock, embedders, succession, graphs, graph_from=graph_from),
+        vector_builds=builds,
         meaning=Meaning(embedders, projections),
         snapshots=Snapshots(settings.search_cache_bytes),
-        housekeeping=Housekeeping(units, clock, vectors),
+        housekeeping=Housekeeping(units, clock, maintenance, builds, forgetting),
         units=units,
+        embedded=embedded,
     )
 
 
@@ -80,6 +92,7 @@ class Searching:
 
     search: SearchService
     suggest: SuggestService
+    report: SearchReport
 
 
 def build_searching(
@@ -87,6 +100,9 @@ def build_searching(
 ) -> Searching:
     """Put those together that ask documents what may be shown."""
     matching, shelf = Matching(built.units, built.snapshots, built.meaning), Shelf(documents)
+    report = SearchReport()
     return Searching(
-        SearchService(built.units, resources.clock, pager, matching, shelf), SuggestService(built.units, shelf)
+        search=SearchService(built.units, resources.clock, pager, matching, shelf, report),
+        suggest=SuggestService(built.units, shelf),
+        report=report,
     )

@@ -17,6 +17,6 @@ def asking(kind: EmbedderKind) -> Iterator[None]:
     try:
         yield
     except ProviderUnavailable as error:
-        raise EmbedderUnavailable(f"EMBEDDER_KIND_{kind.name}", error.retry_after or _RETRY_AFTER) from error
+        raise EmbedderUnavailable(kind.wire_name, error.retry_after or _RETRY_AFTER) from error
     except ProviderRefused as error:
         raise EmbedderRefused(error.reason) from error

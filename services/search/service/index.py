@@ -3,19 +3,22 @@
 from dataclasses import replace
 from uuid import UUID
 
-from plinth.search.v1 import events_pb2, index_pb2
+from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.etags import check_etag
+from services.search.messages import updated_message
 from services.search.model.index import Index, IndexPatch, IndexView
-from services.search.service.merging import ask_to_tend
+from services.search.service.forgetting import ask_to_forget_queries
+from services.search.service.maintenance import ask_to_maintain
+from services.search.service.seeing import Viewer, audiences_of
+from services.search.service.semantics import Semantics
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.vectors import Vectors
 
 
 class IndexService:
     """The index of a workspace, which is there as long as the workspace is."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, vectors: Vectors) -> None:
+    def __init__(self, units: SearchUnits, clock: Clock, vectors: Semantics) -> None:
         self._units = units
         self._clock = clock
         self._vectors = vectors
@@ -44,7 +47,9 @@ class IndexService:
             uow.repo.indexes.set_up(after)
             if after.embedder is not before.embedder:
                 self._vectors.rebuild(uow, after)
-            uow.emit(after.name, _updated(before, after))
+            if before.log_queries and not after.log_queries:
+                ask_to_forget_queries(uow, after)
+            uow.emit(after.name, updated_message(before, after))
             view = self._view(uow, after)
             uow.commit()
         return view
@@ -55,22 +60,17 @@ class IndexService:
             index = uow.repo.indexes.lock(workspace_id, self._clock.now())
             view = self._view(uow, index)
             if not index.rebuilding:
-                uow.repo.indexes.want_rebuild(workspace_id, rebuilding=True)
+                uow.repo.indexes.want_rebuild(workspace_id)
                 self._vectors.rebuild(uow, index)
-            ask_to_tend(uow, index)
+            ask_to_maintain(uow, index)
             uow.commit()
         return view
 
     def _view(self, uow: SearchUnitOfWork, index: Index) -> IndexView:
+        """As far as the caller sees it: what is hidden from them is counted nowhere."""
         live, building = self._vectors.sets(uow, index.workspace_id)
-        return IndexView(index, tuple(uow.repo.indexes.languages(index.workspace_id)), live, building)
-
-
-def _updated(before: Index, after: Index) -> events_pb2.IndexUpdated:
-    changed = [name for name in ("embedder", "log_queries") if getattr(before, name) != getattr(after, name)]
-    return events_pb2.IndexUpdated(
-        index=after.name,
-        changed_fields=changed,
-        embedder=index_pb2.EmbedderKind.Value(f"EMBEDDER_KIND_{after.embedder.name}"),
-        log_queries=after.log_queries,
-    )
+        audiences = audiences_of(uow, Viewer.of(current_caller().require_grant()))
+        if audiences is not None:
+            seen = uow.repo.audiences.counts(index.workspace_id, audiences)
+            return IndexView(index, (), live, building).as_seen(seen)
+        return IndexView(index, index.spoken, live, building)

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search.model import bm25
-from services.search.model.postings import unite
+from services.search.model.postings import Postings, unite
 from services.search.model.query import Group, Query
 from services.search.model.ranking import Ranking
 from services.search.service.reading import Snapshot, Snapshots
 from services.search.service.units import SearchUnitOfWork
+
+# A phrase is looked for in the texts of so many passages that have its words, those that rank highest.
+PHRASE_DEPTH = 5_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,29 +36,45 @@ def lexical(
 ) -> Matches:
     """The best `limit` passages of documents that may be found (`Snapshots.allowed`).
 
-    They hold a word of the query, all of `required`, none of `excluded`; phrases are the caller's to look for in their
-    texts. Raises SnapshotGone.
+    They hold a word of the query, all of `required`, none of `excluded`, and `query.admits` their texts. Raises
+    SnapshotGone.
     """
-    groups = [*query.groups, *query.required, *query.excluded]
-    postings = snapshots.postings(uow, snapshot, {term for group in groups for term in group.terms})
-
-    def scored(group: Group) -> bm25.Scored:
-        return bm25.Scored(group.word, unite([postings[term] for term in group.terms]), group.weight)
-
-    words = [scored(group) for group in query.groups]
+    postings = snapshots.postings(uow, snapshot, query.terms)
+    words = _scored(query.groups, postings)
     corpus = snapshot.corpus
-    mask = snapshot.of_documents(allowed) if allowed is not None else None
-    for group in query.required:
-        mask = _both(mask, bm25.containing(corpus, scored(group)))
-    for group in query.excluded:
-        mask = _both(mask, ~bm25.containing(corpus, scored(group)))
+    mask = _holding(snapshot, query, postings, snapshot.of_documents(allowed) if allowed is not None else None)
     found = np.zeros(corpus.end, np.bool_)
     for word in words:
         found[word.postings.chunk_nos] = True
-    found[corpus.dead] = False
-    count = int(np.count_nonzero(_both(mask, found)))
-    return Matches(bm25.rank(corpus, words, limit, mask), count, words)
+    found &= corpus.live if mask is None else corpus.live & mask
+    count = int(np.count_nonzero(found))
+    ranking = bm25.rank(corpus, words, max(limit, PHRASE_DEPTH) if query.phrases else limit, mask)
+    kept = admitted(uow, snapshot, query, ranking)
+    count = len(kept) if query.phrases else count - (len(ranking) - len(kept))
+    return Matches(kept.first(limit), count, words)
 
 
-def _both(mask: NDArray[np.bool_] | None, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return other if mask is None else mask & other
+def holding(snapshots: Snapshots, uow: SearchUnitOfWork, snapshot: Snapshot, query: Query) -> NDArray[np.bool_] | None:
+    """For each chunk_no whether it has the words that it must have, and none that it must not; None: any may be."""
+    groups = [*query.required, *query.excluded]
+    postings = snapshots.postings(uow, snapshot, {term for group in groups for term in group.terms})
+    return _holding(snapshot, query, postings, None)
+
+
+def admitted(uow: SearchUnitOfWork, snapshot: Snapshot, query: Query, ranking: Ranking) -> Ranking:
+    """What is left of a ranking where the phrases stand in the texts, and the unwanted ones do not."""
+    if not query.phrases and not query.unwanted:
+        return ranking
+    texts = uow.repo.found.texts(snapshot.workspace_id, ranking.chunk_nos.tolist())
+    return ranking.only(np.array([query.admits(texts.get(number, "")) for number in ranking.chunk_nos.tolist()], bool))
+
+
+def _holding(
+    snapshot: Snapshot, query: Query, postings: dict[str, Postings], mask: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    required, excluded = _scored(query.required, postings), _scored(query.excluded, postings)
+    return bm25.holding(snapshot.corpus, required, excluded, mask)
+
+
+def _scored(groups: Sequence[Group], postings: dict[str, Postings]) -> list[bm25.Scored]:
+    return [bm25.Scored(group.word, unite([postings[term] for term in group.terms]), group.weight) for group in groups]

@@ -2,24 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, EmbedderUnavailable, SemanticUnavailable
-from services.search.model import bm25
 from services.search.model.fusion import ARM_DEPTH, BLEND, Features, hybrid
 from services.search.model.hits import MAX_HITS, Mode, Parts, Wanted
 from services.search.model.index import EmbedderKind
-from services.search.model.postings import unite
-from services.search.model.query import Group, Query
+from services.search.model.query import Group, Query, sentence, spoken
 from services.search.model.ranking import Ranking
 from services.search.model.vectors import Model
-from services.search.service.lexical import Matches, lexical
+from services.search.service.lexical import PHRASE_DEPTH, Matches, admitted, holding, lexical
 from services.search.service.meaning import Meaning
 from services.search.service.reading import Snapshot, Snapshots
 from services.search.service.seeing import View, Viewer
@@ -30,7 +27,8 @@ T = TypeVar("T")
 
 _NOTHING = Ranking(np.empty(0, np.int32), np.empty(0))
 _NO_MATCHES = Matches(_NOTHING, 0, ())
-_log = structlog.get_logger("plinth.search")
+# A passage with the whole query in it is among so many by words, whose texts are read.
+_VERBATIM_AMONG = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +68,19 @@ class Matched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Embedded:
-    """A query's vector as a model's provider made it; None where it did not."""
+    """A text's vector as a model's provider made it; None where it did not."""
 
     model_id: UUID
+    text: str
     vector: NDArray[np.float32] | None
+
+
+class _Unembedded(Exception):
+    """Somebody else has to be asked for the vector of this text, so no unit may be open."""
+
+    def __init__(self, model: Model, text: str) -> None:
+        super().__init__()
+        self.model, self.text = model, text
 
 
 class Matching:
@@ -95,13 +102,13 @@ class Matching:
         """
         embedded: _Embedded | None = None
         while True:
-            with self._units() as uow:
-                model = self._model(uow, wanted)
-                if model is None or _makes_its_own(model) or (embedded and embedded.model_id == model.model_id):
+            try:
+                with self._units() as uow:
                     reading = _Reading(uow, self._snapshots, self._meaning, self._wordings, wanted, viewer)
-                    return reading.matched(model, embedded.vector if embedded else None, read)
-            # Somebody else is asked for it, so no unit may be open.
-            embedded = _Embedded(model.model_id, self._embedded(model, wanted))
+                    return reading.matched(self._model(uow, wanted), embedded, read)
+            except _Unembedded as lacking:
+                vector = self._embedded(lacking.model, lacking.text, wanted.mode)
+                embedded = _Embedded(lacking.model.model_id, lacking.text, vector)
 
     def likeness(self, uow: SearchUnitOfWork, matched: Matched, chunk_no: int) -> float:
         """The cosine of a passage and the query; 0 where one of them has no vector, and by words alone."""
@@ -116,16 +123,15 @@ class Matching:
         model = self._meaning.model(uow, wanted.workspace_id)
         if model is None and wanted.mode is Mode.SEMANTIC:
             index = uow.repo.indexes.get(wanted.workspace_id)
-            raise SemanticUnavailable(f"EMBEDDER_KIND_{(index.embedder if index else EmbedderKind.LSA).name}")
+            raise SemanticUnavailable((index.embedder if index else EmbedderKind.LSA).wire_name)
         return model
 
-    def _embedded(self, model: Model, wanted: Wanted) -> NDArray[np.float32] | None:
+    def _embedded(self, model: Model, text: str, mode: Mode) -> NDArray[np.float32] | None:
         try:
-            return self._meaning.of_text(model, wanted.query)
-        except (EmbedderUnavailable, EmbedderRefused, EmbedderNotConfigured) as error:
-            if wanted.mode is Mode.SEMANTIC:
+            return self._meaning.of_text(model, text)
+        except (EmbedderUnavailable, EmbedderRefused, EmbedderNotConfigured):
+            if mode is Mode.SEMANTIC:
                 raise
-            _log.warning("search.by_words_alone", workspace=str(wanted.workspace_id), reason=error.reason)
             return None
 
 
@@ -143,19 +149,29 @@ class _Reading:
     def matched(
         self,
         model: Model | None,
-        vector: NDArray[np.float32] | None,
+        embedded: _Embedded | None,
         read: Callable[[SearchUnitOfWork, Matched], T],
     ) -> tuple[Matched, T]:
-        """What matches, by the model's vectors if there is one; `vector` is the query's where others make it."""
+        """What matches, by the model's vectors if there is one; `embedded` is what others have made for the query.
+
+        Raises _Unembedded where they have to be asked.
+        """
 
         def work(snapshot: Snapshot) -> tuple[Matched, T]:
             view = View.of(self.snapshots, self.uow, snapshot, self.viewer)
             wording = self.wordings.read(self.uow, view, self.wanted.query, prefix=self.wanted.prefix)
             allowed = self.snapshots.allowed(self.uow, snapshot, self.wanted.filter, view.audiences)
-            if model is None or (vector is None and not _makes_its_own(model)):
+            if model is None:
                 matched = self._by_words(view, wording, allowed)
+            elif _makes_its_own(model):
+                groups = self._in_view(view, wording.query.groups)
+                known = [self._folded(model, [group]) is not None for group in groups]
+                matched = self._by_meaning(view, wording, known, allowed, model, self._folded(model, groups))
+            elif (vector := self._vector(model, spoken(wording.text), embedded)) is not None:
+                known = [True] * len(wording.query.groups)
+                matched = self._by_meaning(view, wording, known, allowed, model, vector)
             else:
-                matched = self._by_meaning(view, wording, allowed, model, vector)
+                matched = self._by_words(view, wording, allowed)
             return matched, read(self.uow, matched)
 
         return self.snapshots.read(self.uow, self.wanted.workspace_id, work)
@@ -164,25 +180,40 @@ class _Reading:
         found = lexical(self.snapshots, self.uow, view.snapshot, wording.query, allowed, MAX_HITS)
         return Matched(Mode.LEXICAL, view, wording, found, _NOTHING, 1.0, found.ranking, None)
 
+    def _vector(self, model: Model, text: str, embedded: _Embedded | None) -> NDArray[np.float32] | None:
+        if (made := self.meaning.known(model, text)) is not None:
+            return made
+        if embedded is None or (embedded.model_id, embedded.text) != (model.model_id, text):
+            raise _Unembedded(model, text)
+        return embedded.vector
+
+    def _in_view(self, view: View, groups: Sequence[Group]) -> Sequence[Group]:
+        """Without the terms that only hidden or deleted passages have: the model has learnt of these, too."""
+        terms = {term for group in groups for term in group.terms}
+        known = self.snapshots.in_view(self.uow, view.snapshot, terms)
+        return [replace(group, terms=tuple(term for term in group.terms if term in known)) for group in groups]
+
     def _by_meaning(
         self,
         view: View,
         wording: Wording,
+        known: Sequence[bool],
         allowed: NDArray[np.bool_] | None,
         model: Model,
         vector: NDArray[np.float32] | None,
     ) -> Matched:
-        groups, known = wording.query.groups, [True] * len(wording.query.groups)
-        if _makes_its_own(model):
-            vector = self._folded(model, groups)
-            known = [self._folded(model, [group]) is not None for group in groups]
         semantic_alone = self.wanted.mode is Mode.SEMANTIC
-        found = self._nearest(view, wording, allowed, model, vector, MAX_HITS if semantic_alone else ARM_DEPTH)
+        query, depth = wording.query, MAX_HITS if semantic_alone else ARM_DEPTH
+        words = _NO_MATCHES
+        if query.phrases or not semantic_alone:
+            most = PHRASE_DEPTH if query.phrases else MAX_HITS
+            words = lexical(self.snapshots, self.uow, view.snapshot, query, allowed, most)
+        found = self._nearest(view.snapshot, query, words.ranking, allowed, model, vector, depth)
         meant = None if vector is None else Meant(model, vector)
         if semantic_alone:
             return Matched(Mode.SEMANTIC, view, wording, _NO_MATCHES, found, 0.0, found, meant)
-        words = self._by_words(view, wording, allowed).lexical
-        weight = BLEND.weight(Features.of(groups, known))
+        words = replace(words, ranking=words.ranking.first(MAX_HITS))
+        weight = BLEND.weight(Features.of(query.groups, known))
         ranking = words.ranking
         if vector is not None:
             ranking = hybrid(
@@ -192,44 +223,44 @@ class _Reading:
                 vector,
                 lambda chunk_nos: self.meaning.vectors_of(self.uow, view.snapshot, model, chunk_nos),
                 MAX_HITS,
+                verbatim=self._verbatim(words.ranking),
             )
         return Matched(Mode.HYBRID, view, wording, words, found, weight, ranking, meant)
 
     def _folded(self, model: Model, groups: Sequence[Group]) -> NDArray[np.float32] | None:
         return self.meaning.of_terms(self.uow, model, Counter(term for group in groups for term in group.terms))
 
+    def _verbatim(self, ranking: Ranking) -> NDArray[np.int32]:
+        """The passages in which the query stands as it was typed, in the order of the ranking by words."""
+        typed = sentence(self.wanted.query)
+        if typed is None:
+            return _NOTHING.chunk_nos
+        numbers = ranking.chunk_nos[:_VERBATIM_AMONG].tolist()
+        passages = self.uow.repo.found.read(self.wanted.workspace_id, numbers)
+        return np.array([passage.chunk_no for passage in passages if typed.search(passage.readable.text)], np.int32)
+
     def _nearest(
         self,
-        view: View,
-        wording: Wording,
+        snapshot: Snapshot,
+        query: Query,
+        words: Ranking,
         allowed: NDArray[np.bool_] | None,
         model: Model,
         vector: NDArray[np.float32] | None,
         depth: int,
     ) -> Ranking:
+        """The nearest passages; those of `words`, which has all of them, where a phrase has to stand in them."""
         if vector is None:
             return _NOTHING
-        mask = self._holding(view.snapshot, wording.query)
-        # Words that have to be there, or must not, are looked for afterwards.
-        limit = depth if mask is None else MAX_HITS
-        found = self.meaning.nearest(self.uow, view.snapshot, model, vector, allowed, limit)
-        if mask is None:
-            return found
-        kept = np.flatnonzero(mask[found.chunk_nos])[:depth]
-        return Ranking(found.chunk_nos[kept], found.scores[kept])
-
-    def _holding(self, snapshot: Snapshot, query: Query) -> NDArray[np.bool_] | None:
-        """For each chunk_no whether it has the words that it must have, and none that it must not; None: any may be."""
-        if not query.required and not query.excluded:
-            return None
-        groups = [*query.required, *query.excluded]
-        postings = self.snapshots.postings(self.uow, snapshot, {term for group in groups for term in group.terms})
-        mask = np.ones(snapshot.corpus.end, np.bool_)
-        for group in groups:
-            scored = bm25.Scored(group.word, unite([postings[term] for term in group.terms]))
-            holding = bm25.containing(snapshot.corpus, scored)
-            mask &= ~holding if group in query.excluded else holding
-        return mask
+        if query.phrases:
+            return self.meaning.nearest_of(self.uow, snapshot, model, vector, words.chunk_nos).first(depth)
+        mask = holding(self.snapshots, self.uow, snapshot, query)
+        # What must not be there is looked for afterwards.
+        limit = depth if mask is None and not query.unwanted else MAX_HITS
+        found = self.meaning.nearest(self.uow, snapshot, model, vector, allowed, limit)
+        if mask is not None:
+            found = found.only(mask[found.chunk_nos])
+        return admitted(self.uow, snapshot, query, found).first(depth)
 
 
 def _makes_its_own(model: Model) -> bool:

@@ -1,27 +1,38 @@
 """Which passages are nearest to what a query means."""
 
+import time
 from collections.abc import Mapping
+from hashlib import blake2b
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.search.embedders.breaker import Breaker
 from services.search.embedders.build import Embedders
+from services.search.embedders.pace import Time
 from services.search.errors import EmbedderNotConfigured
-from services.search.model.ranking import Ranking
+from services.search.model.index import EmbedderKind
+from services.search.model.ranking import Ranking, best
 from services.search.model.vectors import Model, candidates, few
 from services.search.service.asking import asking
+from services.search.service.memory import Memory
 from services.search.service.projections import Projections
 from services.search.service.reading import Snapshot
 from services.search.service.units import SearchUnitOfWork
+
+# What is kept of the queries of a process: their vectors, under digests of their texts.
+_QUERIES_BYTES = 8 * 2**20
 
 
 class Meaning:
     """Vectors of queries, and the passages nearest to them."""
 
-    def __init__(self, embedders: Embedders, projections: Projections) -> None:
+    def __init__(self, embedders: Embedders, projections: Projections, clock: Time = time) -> None:
         self._embedders = embedders
         self._projections = projections
+        self._breakers = {kind: Breaker(clock) for kind in EmbedderKind}
+        self._queries: Memory[tuple[UUID, bytes], NDArray[np.float32]] = Memory(_QUERIES_BYTES)
 
     def model(self, uow: SearchUnitOfWork, workspace_id: UUID) -> Model | None:
         """What serves now; None: words alone."""
@@ -38,9 +49,15 @@ class Meaning:
         Raises EmbedderUnavailable, EmbedderRefused or EmbedderNotConfigured.
         """
         if not self._embedders.may_make(model):
-            raise EmbedderNotConfigured(f"EMBEDDER_KIND_{model.embedder.name}")
-        with asking(model.embedder):
-            return self._embedders.of(model.embedder).embed_query(text)
+            raise EmbedderNotConfigured(model.embedder.wire_name)
+        with asking(model.embedder), self._breakers[model.embedder].trying():
+            vector = self._embedders.of(model.embedder).embed_query(text)
+        self._queries.put(_key(model, text), vector, vector.nbytes)
+        return vector
+
+    def known(self, model: Model, text: str) -> NDArray[np.float32] | None:
+        """A query's vector that was made already: nobody pays for the second page of a search."""
+        return self._queries.get(_key(model, text))
 
     def nearest(
         self,
@@ -67,6 +84,19 @@ class Meaning:
             found = uow.repo.nearest.exact(model, vector, limit, doc_nos)
         return _ranking(found, snapshot.corpus.end)
 
+    def nearest_of(
+        self,
+        uow: SearchUnitOfWork,
+        snapshot: Snapshot,
+        model: Model,
+        vector: NDArray[np.float32],
+        chunk_nos: NDArray[np.int32],
+    ) -> Ranking:
+        """These passages by cosine, all above 0."""
+        chunk_nos = np.sort(chunk_nos)
+        cosines = (self.vectors_of(uow, snapshot, model, chunk_nos) @ vector).astype(np.float64)
+        return best(chunk_nos, np.maximum(cosines, 0), len(chunk_nos)) if len(chunk_nos) else _ranking([], 0)
+
     def vectors_of(
         self, uow: SearchUnitOfWork, snapshot: Snapshot, model: Model, chunk_nos: NDArray[np.int32]
     ) -> NDArray[np.float32]:
@@ -76,6 +106,10 @@ class Meaning:
         for chunk_no, vector in uow.repo.nearest.of(model, snapshot.doc_nos[chunk_nos], chunk_nos):
             vectors[places[chunk_no]] = vector
         return vectors
+
+
+def _key(model: Model, text: str) -> tuple[UUID, bytes]:
+    return model.model_id, blake2b(text.encode(), digest_size=16).digest()
 
 
 def _ranking(found: list[tuple[int, float]], end: int) -> Ranking:

@@ -1,6 +1,7 @@
-"""What latent semantic models have learnt, kept in the process. It never changes, so a model's id is its key."""
+"""What latent semantic models have learnt, kept in the process. It never grows, so a model's id says what it is."""
 
 import threading
+from dataclasses import dataclass
 from uuid import UUID
 
 from services.search.model.lsa import Projection
@@ -12,22 +13,43 @@ from services.search.service.units import SearchUnitOfWork
 _TERM_BYTES = 150
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    model_id: UUID
+    projection: Projection
+
+    @property
+    def size(self) -> int:
+        return self.projection.matrix.nbytes + _TERM_BYTES * len(self.projection.rows)
+
+
 class Projections:
-    """The projections of a process, of as many bytes as they may have."""
+    """The projections of a process, of as many bytes as they may have.
+
+    Two of a workspace at most: that of the model which serves, and of the one that is made beside it.
+    """
 
     def __init__(self, max_bytes: int) -> None:
-        self._memory: Memory[UUID, Projection] = Memory(max_bytes)
+        self._memory: Memory[UUID, tuple[_Kept, ...]] = Memory(max_bytes)
         # One takes some 30 MB: no two threads shall read the same one.
         self._reading = threading.Lock()
 
     def of(self, uow: SearchUnitOfWork, model: Model) -> Projection:
         """That of a model, which is read in a session of its workspace. Raises ProjectionDamaged."""
-        found = self._memory.get(model.model_id)
+        found = self._find(model)
         if found is None:
             with self._reading:
-                found = self._memory.get(model.model_id)
+                found = self._find(model)
                 if found is None:
                     found = Projection.from_parts(uow.repo.models.parts(model))
-                    size = found.matrix.nbytes + _TERM_BYTES * len(found.rows)
-                    self._memory.put(model.model_id, found, size)
+                    self._keep(model, found)
         return found
+
+    def _find(self, model: Model) -> Projection | None:
+        kept = self._memory.get(model.workspace_id) or ()
+        return next((one.projection for one in kept if one.model_id == model.model_id), None)
+
+    def _keep(self, model: Model, projection: Projection) -> None:
+        before = self._memory.get(model.workspace_id) or ()
+        kept = (_Kept(model.model_id, projection), *before[:1])
+        self._memory.put(model.workspace_id, kept, sum(one.size for one in kept))

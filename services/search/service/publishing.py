@@ -1,48 +1,44 @@
 """Fills the index: passages are staged, published all at once, and follow what becomes of their document.
 
-Whoever changes the index of a workspace holds its row until the commit, so each sees what the others did. Words are
-counted before that: it is the longest part, and needs nobody to wait.
+Whoever changes the index of a workspace holds its row until the commit, so each sees what the others did. Nothing is
+read or counted meanwhile: that comes before (`preparing`), or a job does it after (`words`, and the models').
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
 
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate
-from services.search.errors import ChunksMissing, VersionOutdated
-from services.search.model import postings
-from services.search.model.facts import Audience, Document, Facts, News, Telling
+from services.search.errors import ChunksMissing, IndexPurged, VersionOutdated
+from services.search.model.facts import Audience, Document, Facts, News
 from services.search.model.index import Index
-from services.search.model.passages import Changes, Outcome, Passage, Published, Readable, Staged, compare, count_words
+from services.search.model.passages import Changes, Outcome, Passage, Published, Staged, compare
 from services.search.model.segments import Segment, level_of, next_merge
 from services.search.repository.segments import SegmentState
-from services.search.service.merging import ask_to_tend
+from services.search.service.maintenance import ask_to_maintain
+from services.search.service.preparing import Batch, Prepared, Preparing, retire
+from services.search.service.semantics import Change, Folded, Semantics
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.vectors import Change, Vectors
+from services.search.service.words import Words, ask_to_count, count_for, uncount
 
-
-@dataclass(frozen=True, slots=True)
-class _Analysed:
-    """What a new passage is found by, and whatever could be typed to find it."""
-
-    readable: Readable
-    terms: Counter[str]
+_TRIES = 5
 
 
 class Publishing:
     """What documents tells the index, by call and by event. Its calls are of no workspace: their requests state it."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, vectors: Vectors) -> None:
+    def __init__(self, units: SearchUnits, clock: Clock, vectors: Semantics) -> None:
         self._units = units
         self._clock = clock
         self._vectors = vectors
+        self._preparing = Preparing(units, clock, vectors)
 
     def stage(self, workspace_id: UUID, document_id: UUID, version: int, passages: Sequence[Passage]) -> None:
-        """Keep passages of a version until all are there. Raises VersionOutdated."""
+        """Keep passages of a version until all are there. Raises VersionOutdated or IndexPurged."""
         with self._units(workspace_id) as uow:
             self._wanted(uow, workspace_id, document_id, version)
             if passages:
@@ -50,7 +46,7 @@ class Publishing:
                 uow.commit()
 
     def require_wanted(self, workspace_id: UUID, document_id: UUID, version: int) -> None:
-        """Let pass only a version that could be published. Raises VersionOutdated."""
+        """Let pass only a version that could be published. Raises VersionOutdated or IndexPurged."""
         with self._units(workspace_id) as uow:
             self._wanted(uow, workspace_id, document_id, version)
 
@@ -58,18 +54,50 @@ class Publishing:
         """Put a version's staged passages in the place of what is published of the document.
 
         What is the same stays, with its number; a version that is published already stays as it is. Raises
-        VersionOutdated, ChunksMissing, or ConcurrentUpdate where the passages are staged anew meanwhile.
+        VersionOutdated, ChunksMissing, IndexPurged, or ConcurrentUpdate where others change the passages all the time.
         """
+        document_id, version = facts.document_id, facts.version
+        for _ in range(_TRIES):
+            with self._units(workspace_id) as uow:
+                self._wanted(uow, workspace_id, document_id, version)
+                staged = uow.repo.staged.list_of(workspace_id, document_id, version, passage_count)
+                changes = compare(staged, uow.repo.chunks.list_of(workspace_id, document_id))
+            prepared = self._preparing.prepare(workspace_id, document_id, version, changes)
+            outcome = self._publish(workspace_id, facts, passage_count, prepared)
+            if outcome is not None:
+                return outcome
+        raise ConcurrentUpdate
+
+    def hear(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, news: News) -> None:
+        """Follow what became of a document, in a unit of its workspace, which commits."""
+        words = self._words_of(uow, workspace_id, document_id, news)
+        try:
+            index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+        except IndexPurged:
+            return
+        before = uow.repo.documents.get(workspace_id, document_id)
+        if news.telling is None:
+            # For good: whoever is about to publish it has read of it before.
+            uow.repo.news.put(workspace_id, document_id, news)
+            uow.repo.staged.remove_all(workspace_id, document_id)
+            retire(uow, index, uow.repo.staged_segments.list_of(workspace_id, document_id), ())
+            if before is not None:
+                self._delete(uow, index, before, words)
+        elif before is None:
+            known = uow.repo.news.get(workspace_id, document_id)
+            if known is None or (known.telling is not None and known.revision <= news.revision):
+                uow.repo.news.put(workspace_id, document_id, news)
+        else:
+            self._tell(uow, index, before, news, words)
+
+    def _publish(self, workspace_id: UUID, facts: Facts, passage_count: int, prepared: Prepared) -> Outcome | None:
+        """None where the passages are others than those that it was prepared for."""
         document_id, version = facts.document_id, facts.version
         with self._units(workspace_id) as uow:
             repo = uow.repo
-            self._wanted(uow, workspace_id, document_id, version)
-            staged = repo.staged.list_of(workspace_id, document_id, version, passage_count)
-            likely = compare(staged, repo.chunks.list_of(workspace_id, document_id))
-            analysed = self._analyse(uow, workspace_id, facts, likely.added)
-
             index = repo.indexes.lock(workspace_id, self._clock.now())
             before = self._wanted(uow, workspace_id, document_id, version)
+            staged = repo.staged.list_of(workspace_id, document_id, version, passage_count)
             published = repo.chunks.list_of(workspace_id, document_id)
             if len(staged) < passage_count:
                 # Who asks again after a publish that they did not hear of finds nothing staged any more.
@@ -77,53 +105,48 @@ class Publishing:
                     raise ChunksMissing(passage_count - len(staged))
                 staged = [Staged(one.chunk_id, one.language, one.place) for one in published]
             changes = compare(staged, published)
-            late = [passage for passage in changes.added if passage.key not in analysed]
-            analysed |= self._analyse(uow, workspace_id, facts, late)
+            if changes.added and not prepared.fits(changes.added):
+                return None
+            batches = prepared.batches if changes.added else ()
             index, after = self._facts(uow, index, facts, before, passage_count)
-            index = self._change(uow, index, before, after, changes, analysed)
+            index = self._change(uow, index, before, after, changes, prepared)
             repo.staged.remove(workspace_id, document_id, version)
+            used = [batch.segment_id for batch in batches if batch.segment_id is not None]
+            retire(uow, index, repo.staged_segments.list_of(workspace_id, document_id), used)
             if changes or before != after:
-                terms = [analysed[passage.key].terms for passage in changes.added]
-                self._vectors.on_published(uow, index, _change_of(after, changes, index, terms))
+                self._vectors.on_published(
+                    uow, index, _change_of(after, batches, changes.removed, index, prepared.folded)
+                )
                 self._close(uow, index, removed=bool(changes.removed))
             uow.commit()
         return Outcome(len(changes.added), len(changes.removed), changes.kept)
 
-    def hear(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, news: News) -> None:
-        """Follow what became of a document, in a unit of its workspace, which commits."""
-        index = uow.repo.indexes.lock(workspace_id, self._clock.now())
-        before = uow.repo.documents.get(workspace_id, document_id)
-        if news.telling is None:
-            # For good: whoever is about to publish it has read of it before.
-            uow.repo.news.put(workspace_id, document_id, news)
-            uow.repo.staged.remove_all(workspace_id, document_id)
-            if before is not None:
-                self._delete(uow, index, before)
-        elif before is None:
-            known = uow.repo.news.get(workspace_id, document_id)
-            if known is None or known.telling is not None:
-                uow.repo.news.put(workspace_id, document_id, news)
-        else:
-            self._tell(uow, index, before, news.telling, news)
+    def _words_of(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, news: News) -> Words:
+        """The words of a document's passages, where others will see them, or nobody, and they are few."""
+        known = uow.repo.documents.get(workspace_id, document_id)
+        if known is None or (news.telling is not None and known.facts.told(news).audience == known.facts.audience):
+            return {}
+        published = uow.repo.chunks.list_of(workspace_id, document_id)
+        return self._preparing.words_of(uow, workspace_id, [passage.chunk_no for passage in published])
 
-    def _delete(self, uow: SearchUnitOfWork, index: Index, before: Document) -> None:
+    def _delete(self, uow: SearchUnitOfWork, index: Index, before: Document, words: Words) -> None:
         workspace_id, document_id = index.workspace_id, before.facts.document_id
         published = uow.repo.chunks.list_of(workspace_id, document_id)
-        changes = Changes([], published, [], 0)
-        index = self._remove(uow, index, before, published).counting(-1, 0, 0)
+        index = self._remove(uow, index, before, published, words).counting(-1, 0, 0)
         uow.repo.documents.remove(workspace_id, document_id)
-        self._vectors.on_published(uow, index, _change_of(before, changes, index, ()))
+        uow.repo.audiences.remove_empty(workspace_id, before.audience_id)
+        self._vectors.on_published(uow, index, _change_of(before, (), published, index, {}))
         self._close(uow, index, removed=True)
 
-    def _tell(self, uow: SearchUnitOfWork, index: Index, before: Document, telling: Telling, news: News) -> None:
-        facts = before.facts.told(telling, news.time)
-        index, after = self._facts(uow, index, facts, before, before.chunk_count)
+    def _tell(self, uow: SearchUnitOfWork, index: Index, before: Document, news: News, words: Words) -> None:
+        index, after = self._facts(uow, index, before.facts.told(news), before, before.chunk_count)
         if after != before:
-            self._move_words(uow, index, before, after)
+            self._move_words(uow, index, before, after, words)
             self._close(uow, index, removed=False)
 
     def _wanted(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, version: int) -> Document | None:
-        """The document as it is published, if no newer version of it is, and it is not deleted."""
+        """The document as it is published, if no newer version of it is, and it is not deleted, nor the workspace."""
+        uow.repo.indexes.require(workspace_id)
         known = uow.repo.documents.get(workspace_id, document_id)
         if known is not None and known.facts.version > version:
             raise VersionOutdated(version)
@@ -133,14 +156,6 @@ class Publishing:
                 raise VersionOutdated(version)
         return known
 
-    def _analyse(
-        self, uow: SearchUnitOfWork, workspace_id: UUID, facts: Facts, added: Sequence[Staged]
-    ) -> dict[tuple[UUID, str], _Analysed]:
-        if not added:
-            return {}
-        found = uow.repo.staged.read(workspace_id, facts.document_id, facts.version, added)
-        return {key: _Analysed(readable, readable.terms()) for key, readable in found.items()}
-
     def _facts(
         self, uow: SearchUnitOfWork, index: Index, facts: Facts, before: Document | None, chunk_count: int
     ) -> tuple[Index, Document]:
@@ -149,8 +164,8 @@ class Publishing:
             facts = facts.onto(before.facts)
         else:
             news = uow.repo.news.get(index.workspace_id, facts.document_id)
-            if news is not None and news.telling is not None:
-                facts = facts.told(news.telling, news.time)
+            if news is not None:
+                facts = facts.told(news)
                 uow.repo.news.remove(index.workspace_id, facts.document_id)
         index, audience_id = self._audience(uow, index, facts.audience)
         if before is None:
@@ -160,6 +175,8 @@ class Publishing:
             after = Document(facts, before.doc_no, audience_id, chunk_count)
         if after != before:
             uow.repo.documents.put(index.workspace_id, after)
+            if before is not None and before.audience_id != audience_id:
+                uow.repo.audiences.remove_empty(index.workspace_id, before.audience_id)
         return index, after
 
     def _audience(self, uow: SearchUnitOfWork, index: Index, audience: Audience) -> tuple[Index, int]:
@@ -177,77 +194,99 @@ class Publishing:
         before: Document | None,
         after: Document,
         changes: Changes,
-        analysed: dict[tuple[UUID, str], _Analysed],
+        prepared: Prepared,
     ) -> Index:
         if before is not None and changes.removed:
-            index = self._remove(uow, index, before, changes.removed)
-        if before is not None:
-            self._move_words(uow, index, before, after)
+            index = self._remove(uow, index, before, changes.removed, prepared.gone)
+        if before is not None and changes.kept:
+            self._move_words(uow, index, before, after, {})
         if changes.moved:
             uow.repo.chunks.move(index.workspace_id, changes.moved)
         if changes.added:
-            index = self._add(uow, index, after, changes.added, [analysed[one.key] for one in changes.added])
+            index = self._add(uow, index, after, changes.added, prepared)
         return index
 
-    def _remove(self, uow: SearchUnitOfWork, index: Index, document: Document, removed: Sequence[Published]) -> Index:
+    def _remove(
+        self, uow: SearchUnitOfWork, index: Index, document: Document, removed: Sequence[Published], words: Words
+    ) -> Index:
         if not removed:
             return index
         chunk_nos = [passage.chunk_no for passage in removed]
-        gone = uow.repo.chunks.remove(index.workspace_id, chunk_nos)
+        if words.keys() >= set(chunk_nos):
+            uncount(uow, index, {chunk_no: words[chunk_no] for chunk_no in chunk_nos})
+            uow.repo.chunks.remove(index.workspace_id, chunk_nos)
+        else:
+            uow.repo.chunks.set_aside(index, chunk_nos)
+            ask_to_count(uow, index, document.facts.document_id)
         uow.repo.segments.bury(index.workspace_id, chunk_nos)
-        words = count_words(gone)
-        uow.repo.vocabulary.count(
-            index.workspace_id, document.audience_id, {word: -count for word, count in words.items()}
-        )
-        return index.counting(0, -len(removed), -sum(passage.length for passage in removed))
+        languages: Counter[str] = Counter()
+        languages.subtract(passage.language for passage in removed)
+        return index.counting(0, -len(removed), -sum(passage.length for passage in removed), languages)
 
     def _add(
-        self,
-        uow: SearchUnitOfWork,
-        index: Index,
-        document: Document,
-        added: Sequence[Staged],
-        analysed: Sequence[_Analysed],
+        self, uow: SearchUnitOfWork, index: Index, document: Document, added: Sequence[Staged], prepared: Prepared
     ) -> Index:
-        workspace_id, first_no, count = index.workspace_id, index.next_chunk_no, len(added)
-        terms = [one.terms for one in analysed]
-        lengths = [postings.chunk_length(one) for one in terms]
-        facts = document.facts
-        if uow.repo.chunks.add(workspace_id, facts.document_id, facts.version, added, first_no, lengths) != count:
-            raise ConcurrentUpdate
-        segment = Segment(index.next_segment_id, level_of(count), first_no, first_no + count - 1, count)
-        uow.repo.segments.add(workspace_id, segment, np.full(count, document.doc_no, np.int32), SegmentState.LIVE)
-        uow.repo.postings.add(workspace_id, segment.segment_id, postings.build(first_no, terms))
-        words = count_words(one.readable for one in analysed)
-        uow.repo.vocabulary.count(workspace_id, document.audience_id, words)
-        return replace(index, next_chunk_no=first_no + count, next_segment_id=segment.segment_id + 1).counting(
-            0, count, sum(lengths)
+        workspace_id, facts, first_no = index.workspace_id, document.facts, index.next_chunk_no
+        by_key = {passage.key: passage for passage in added}
+        ordered = [by_key[key] for batch in prepared.batches for key in batch.keys]
+        lengths = [length for batch in prepared.batches for length in batch.lengths]
+        counted_for = document.audience_id if prepared.words is not None else None
+        count = uow.repo.chunks.add(
+            workspace_id, facts.document_id, facts.version, ordered, first_no, lengths, counted_for
         )
+        if count != len(added):
+            raise ConcurrentUpdate
+        index = self._place(uow, index, document.doc_no, prepared.batches)
+        if prepared.words is not None:
+            uow.repo.vocabulary.count(workspace_id, document.audience_id, prepared.words)
+        else:
+            ask_to_count(uow, index, facts.document_id)
+        return index.counting(0, count, sum(lengths), Counter(passage.language for passage in added))
 
-    def _move_words(self, uow: SearchUnitOfWork, index: Index, before: Document, after: Document) -> None:
-        """Where another audience sees the passages that are there, it sees their words."""
+    def _place(self, uow: SearchUnitOfWork, index: Index, doc_no: int, batches: Iterable[Batch]) -> Index:
+        """Have the segments of new passages read: the index with the numbers that they took."""
+        workspace_id, written = index.workspace_id, list[Segment]()
+        for batch in batches:
+            first_no, count, segment_id = index.next_chunk_no, len(batch.keys), batch.segment_id
+            segment = Segment(
+                segment_id or index.next_segment_id, level_of(count), first_no, first_no + count - 1, count
+            )
+            index = replace(index, next_chunk_no=first_no + count)
+            if segment_id is not None:
+                written.append(segment)
+                continue
+            uow.repo.segments.add(workspace_id, segment, np.full(count, doc_no, np.int32), SegmentState.LIVE)
+            uow.repo.postings.add(workspace_id, segment.segment_id, batch.encoded)
+            index = replace(index, next_segment_id=segment.segment_id + 1)
+        if written and uow.repo.staged_segments.publish(workspace_id, written, doc_no) != len(written):
+            raise ConcurrentUpdate
+        return index
+
+    def _move_words(self, uow: SearchUnitOfWork, index: Index, before: Document, after: Document, words: Words) -> None:
+        """Where another audience sees the passages that are there, it sees their words; a job sees to what lacks."""
         if before.audience_id == after.audience_id:
             return
-        words = count_words(uow.repo.chunks.read(index.workspace_id, after.facts.document_id))
-        uow.repo.vocabulary.count(
-            index.workspace_id, before.audience_id, {word: -count for word, count in words.items()}
-        )
-        uow.repo.vocabulary.count(index.workspace_id, after.audience_id, words)
+        if words:
+            count_for(uow, index, words, after.audience_id)
+        if len(words) < before.chunk_count:
+            ask_to_count(uow, index, after.facts.document_id)
 
     def _close(self, uow: SearchUnitOfWork, index: Index, *, removed: bool) -> None:
         """Write the index as it is now, and have its segments merged where that is due."""
         uow.repo.indexes.save(replace(index, revision=index.revision + 1, update_time=self._clock.now()))
         segments = uow.repo.segments.list_in(index.workspace_id, SegmentState.LIVE, count_dead=removed)
         if next_merge(segments) is not None:
-            ask_to_tend(uow, index)
+            ask_to_maintain(uow, index)
 
 
-def _change_of(document: Document, changes: Changes, index: Index, terms: Sequence[Mapping[str, int]]) -> Change:
-    first_no = index.next_chunk_no - len(changes.added)
+def _change_of(
+    document: Document, batches: Iterable[Batch], removed: Sequence[Published], index: Index, folded: Folded
+) -> Change:
+    ids = [chunk_id for batch in batches for chunk_id, _ in batch.keys]
     return Change(
         document_id=document.facts.document_id,
         doc_no=document.doc_no,
-        added={passage.chunk_id: number for number, passage in enumerate(changes.added, first_no)},
-        terms=terms,
-        removed=[passage.chunk_no for passage in changes.removed],
+        added={chunk_id: number for number, chunk_id in enumerate(ids, index.next_chunk_no - len(ids))},
+        folded=folded,
+        removed=[passage.chunk_no for passage in removed],
     )

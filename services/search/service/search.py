@@ -17,12 +17,14 @@ from services.kernel.ids import new_id
 from services.kernel.paging import Pager
 from services.search.model import bm25
 from services.search.model.hits import MAX_HITS, Explanation, Found, Hit, Parts, Request, Term, Wanted
+from services.search.model.languages import primary
 from services.search.model.query import Query
 from services.search.model.shown import pack, unpack
 from services.search.model.snippets import snippet
 from services.search.repository.found import FoundPassage
 from services.search.repository.queries import LoggedQuery
 from services.search.service.matching import Matched, Matching
+from services.search.service.search_report import SearchReport
 from services.search.service.seeing import Shelf, Viewer
 from services.search.service.units import SearchUnitOfWork, SearchUnits
 
@@ -35,7 +37,6 @@ _MAX_BATCH = 400
 class _Page:
     """The hits of a page as they are gathered: one more than are shown, which tells whether there is a next page."""
 
-    query: Query
     doc_nos: NDArray[np.int32] | None
     count: int
     passages: list[tuple[FoundPassage, str]] = field(default_factory=list)
@@ -60,12 +61,15 @@ class _Page:
 class SearchService:
     """Search over the documents of a workspace, as far as the caller may see them."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, pager: Pager, matching: Matching, shelf: Shelf) -> None:
+    def __init__(
+        self, units: SearchUnits, clock: Clock, pager: Pager, matching: Matching, shelf: Shelf, report: SearchReport
+    ) -> None:
         self._units = units
         self._clock = clock
         self._pager = pager
         self._matching = matching
         self._shelf = shelf
+        self._report = report
 
     def search(self, request: Request) -> Found:
         """A page of hits. The first one of a query is kept in the log, unless that is not wanted.
@@ -79,7 +83,7 @@ class SearchService:
         viewer = Viewer.of(current_caller().require_grant())
 
         def begin(uow: SearchUnitOfWork, matched: Matched) -> tuple[_Page, Iterator[list[int]], list[FoundPassage]]:
-            gathered = _Page(matched.wording.query, matched.snapshot.doc_nos if request.collapse else None, page.count)
+            gathered = _Page(matched.snapshot.doc_nos if request.collapse else None, page.count)
             gathered.taken.update(shown)
             batches = _batches(matched, gathered)
             return gathered, batches, uow.repo.found.read(wanted.workspace_id, next(batches, []))
@@ -91,6 +95,7 @@ class SearchService:
         more = gathered.full and len(numbers) < MAX_HITS
         if not request.page_token and not request.unlogged:
             self._log(wanted, matched, viewer, begun)
+        self._report.searched(matched.mode, monotonic() - begun, len(matched.snapshot.segments))
         return Found(
             _hits(matched, shown_now, collapse=request.collapse),
             self._pager.next_token(page, [pack(numbers)]) if more else "",
@@ -119,7 +124,8 @@ class SearchService:
         corpus, scored = matched.snapshot.corpus, matched.lexical.scored
         contributions = bm25.explain(corpus, scored, passage.chunk_no)
         # Of what is not among the best, too.
-        parts = replace(hit.parts, lexical_score=fsum(one.score for one in contributions), semantic_score=likeness)
+        semantic = hit.parts.semantic_score if hit.parts.semantic_rank else likeness
+        parts = replace(hit.parts, lexical_score=fsum(one.score for one in contributions), semantic_score=semantic)
         return Explanation(
             replace(hit, parts=parts),
             [
@@ -139,10 +145,9 @@ class SearchService:
         batches: Iterator[list[int]],
         found: Sequence[FoundPassage],
     ) -> None:
-        """Fill the page with what is to be shown: the phrases stand in it, and documents knows it."""
+        """Fill the page with what is to be shown: documents knows it."""
         while True:
-            admitted = [passage for passage in found if page.query.admits(passage.readable.whole)]
-            page.add(admitted, self._shelf.names(viewer, {passage.document_id for passage in admitted}))
+            page.add(found, self._shelf.names(viewer, {passage.document_id for passage in found}))
             batch = [] if page.full else next(batches, [])
             if not batch:
                 return
@@ -180,8 +185,7 @@ def _batches(matched: Matched, page: _Page) -> Iterator[list[int]]:
     coming = set[int]()
     for chunk_no in map(int, matched.ranking.chunk_nos):
         number = page.number_of(chunk_no)
-        # Another passage of a document is of use only where the better one may not have the phrase.
-        if number in page.taken or (number in coming and not page.query.phrases and not page.query.unwanted):
+        if number in page.taken or number in coming:
             continue
         coming.add(number)
         batch.append(chunk_no)
@@ -212,7 +216,7 @@ def _hits(matched: Matched, shown: Sequence[tuple[FoundPassage, str]], *, collap
 
 def _hit(query: Query, passage: FoundPassage, display_name: str, score: float, parts: Parts, more: int) -> Hit:
     readable = passage.readable
-    piece = snippet(readable.text, readable.language.partition("-")[0].lower(), query.groups)
+    piece = snippet(readable.text, primary(readable.language), query.groups)
     return Hit(
         chunk_id=passage.chunk_id,
         document_id=passage.document_id,

@@ -5,15 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
 from plinth.documents.v1 import document_service_pb2, document_service_pb2_grpc
 from services.kernel.caller import Grant
 from services.kernel.names import USER, WORKSPACE
-from services.search.model.bm25 import Corpus
 from services.search.model.names import DOCUMENT, ROLE
-from services.search.model.postings import positions
 from services.search.service.reading import Snapshot, Snapshots
 from services.search.service.units import SearchUnitOfWork
 
@@ -50,13 +45,12 @@ class View:
     def of(cls, snapshots: Snapshots, uow: SearchUnitOfWork, snapshot: Snapshot, viewer: Viewer) -> Self:
         """The snapshot as a viewer sees it. It has to be older than what is asked here."""
         audiences = audiences_of(uow, viewer)
-        seen = snapshots.allowed(uow, snapshot, "", audiences)
-        return cls(snapshot if seen is None else replace(snapshot, corpus=_seen_corpus(snapshot, seen)), audiences)
+        return cls(replace(snapshot, corpus=snapshots.seen(uow, snapshot, audiences)), audiences)
 
     def sees(self, chunk_no: int) -> bool:
         """Whether the passage is in view."""
         corpus = self.snapshot.corpus
-        return chunk_no < corpus.end and not len(positions(corpus.dead, np.array([chunk_no], np.int32)))
+        return chunk_no < corpus.end and bool(corpus.live[chunk_no])
 
 
 class Shelf:
@@ -87,12 +81,3 @@ def audiences_of(uow: SearchUnitOfWork, viewer: Viewer) -> tuple[int, ...] | Non
     if viewer.sees_all:
         return None
     return uow.repo.audiences.seen_by(viewer.workspace_id, viewer.user_id, viewer.role)
-
-
-def _seen_corpus(snapshot: Snapshot, seen: NDArray[np.bool_]) -> Corpus:
-    """As if what is hidden were dead; but passages are as long on average as those of the whole workspace."""
-    whole = snapshot.corpus
-    visible = snapshot.of_documents(seen)
-    visible[whole.dead] = False
-    count = int(np.count_nonzero(visible))
-    return Corpus(count, round(whole.average_length * count), whole.end, np.flatnonzero(~visible).astype(np.int32))

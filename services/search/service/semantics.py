@@ -1,13 +1,14 @@
 """The vectors of passages, kept where the passages are: made before a publish, or in it, never missed by it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from uuid import UUID
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from services.kernel.clock import Clock
 from services.kernel.deadline import reset_deadline, seconds_left, set_deadline
@@ -17,16 +18,32 @@ from services.search.errors import EmbedderRefused, EmbedderUnavailable
 from services.search.model.index import EmbedderKind, Index, VectorSet
 from services.search.model.vectors import Model, ModelState
 from services.search.service.asking import asking
+from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.projections import Projections
-from services.search.service.succession import Succession
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.vectors import Change
 
 # So many batches at most before the caller hears how far it is.
 _BATCHES = 8
 # What does not serve yet is worth no longer wait: its job comes by anyway.
 _PATIENCE_SECONDS = 5.0
 _log = structlog.get_logger("plinth.search")
+
+Folded = Mapping[UUID, NDArray[np.float32]]
+"""For each model that makes vectors of terms a row for each passage; 0 where it knows none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a publish changed: numbers of new passages by their ids, and numbers that are gone.
+
+    `folded` are the vectors of the new ones, in order, as far as they were made before.
+    """
+
+    document_id: UUID
+    doc_no: int
+    added: Mapping[UUID, int]
+    folded: Folded
+    removed: Sequence[int]
 
 
 class Semantics:
@@ -38,7 +55,7 @@ class Semantics:
         clock: Clock,
         embedders: Embedders,
         projections: Projections,
-        succession: Succession,
+        lifecycle: ModelLifecycle,
         *,
         graph_from: int,
     ) -> None:
@@ -47,7 +64,7 @@ class Semantics:
         self._clock = clock
         self._embedders = embedders
         self._projections = projections
-        self._succession = succession
+        self._lifecycle = lifecycle
         self._graph_from = graph_from
 
     def require(self, kind: EmbedderKind) -> None:
@@ -58,7 +75,7 @@ class Semantics:
         """What serves, and what is being made beside it."""
         models = uow.repo.models.by_state(workspace_id)
         live, building = (models.get(state) for state in (ModelState.LIVE, ModelState.BUILDING))
-        return _set(uow, live), _set(uow, building)
+        return (live.vectors if live else None), (building.vectors if building else None)
 
     def embed(self, workspace_id: UUID, document_id: UUID, version: int) -> int:
         """Give staged passages of a version their vectors, some of those that lack one: how many lack it still.
@@ -68,8 +85,8 @@ class Semantics:
         with self._units(workspace_id) as uow:
             models = uow.repo.models.by_state(workspace_id)
             for model in models.values():
-                if model.embedder is EmbedderKind.LSA and model.ready and model.state in _KEPT_UP:
-                    # The publish that follows holds the index, and has no time to read it.
+                if _makes_its_own(model) and model.state in _KEPT_UP:
+                    # The publish that follows needs it.
                     self._projections.of(uow, model)
         remaining = 0
         live, building = (models.get(state) for state in (ModelState.LIVE, ModelState.BUILDING))
@@ -83,47 +100,64 @@ class Semantics:
                 _log.info("embedding.left", workspace=str(workspace_id), reason=error.reason)
         return remaining
 
+    def fold(self, uow: SearchUnitOfWork, workspace_id: UUID, terms: Sequence[Mapping[str, int]]) -> Folded:
+        """The vectors of passages with these terms, to be published soon. It takes its time, and nobody to wait."""
+        if not terms:
+            return {}
+        models = uow.repo.models.by_state(workspace_id)
+        wanted = [model for state in _KEPT_UP if (model := models.get(state)) is not None and _makes_its_own(model)]
+        folded: dict[UUID, NDArray[np.float32]] = {}
+        for model in wanted:
+            projection = self._projections.of(uow, model)
+            folded[model.model_id] = np.array([projection.fold(one) for one in terms])
+        return folded
+
     def on_published(self, uow: SearchUnitOfWork, index: Index, change: Change) -> None:
-        """Bring the vectors to where the passages are, in the unit that publishes and holds the index."""
+        """Bring the vectors to where the passages are, in the unit that publishes and holds the index.
+
+        The staged passages of the document are gone already. Deleting a document is a change that removes all. What has
+        no vector by now gets one from the model's job.
+        """
         models = uow.repo.models.by_state(index.workspace_id)
         for state in _KEPT_UP:
             if (model := models.get(state)) is not None and model.ready:
                 self._bring_along(uow, index, model, change)
         uow.repo.vectors.unstage(index.workspace_id, change.document_id)
-        self._succession.follow(uow, index)
+        self._lifecycle.follow(uow, index)
 
     def rebuild(self, uow: SearchUnitOfWork, index: Index) -> None:
         """Have all vectors made anew as the settings say it, in a unit that holds the index."""
-        self._succession.begin_anew(uow, index)
+        self._lifecycle.begin_anew(uow, index)
 
-    def forget(self, uow: SearchUnitOfWork, workspace_id: UUID) -> None:
-        """Have the graphs of a purged workspace dropped."""
-        index = uow.repo.indexes.get(workspace_id)
-        if index is not None:
-            for model in uow.repo.models.all(workspace_id):
-                self._succession.drop(uow, index, model)
-
-    def _bring_along(self, uow: SearchUnitOfWork, index: Index, model: Model, change: Change) -> None:
-        vectors = uow.repo.vectors
+    def _bring_along(self, uow: SearchUnitOfWork, index: Index, before: Model, change: Change) -> None:
+        vectors, model = uow.repo.vectors, before
         if change.removed:
-            vectors.remove(model, change.doc_no, change.removed)
-        if change.added and model.embedder is EmbedderKind.LSA:
-            projection = self._projections.of(uow, model)
-            folded = np.array([projection.fold(terms) for terms in change.terms])
-            known = folded.any(axis=1)
-            vectors.put(model, np.array(list(change.added.values()), np.int32)[known], folded[known])
-        elif change.added:
-            put = vectors.publish(
-                model, change.document_id, change.doc_no, list(change.added), list(change.added.values())
-            )
-            if put < len(change.added):
-                # They were embedded before there was this model.
+            removed = vectors.remove(model, change.doc_no, change.removed)
+            model = replace(model, vector_count=model.vector_count - removed)
+        if change.added:
+            added, whole = self._add(uow, model, change)
+            model = replace(model, vector_count=model.vector_count + added)
+            if not whole:
+                # They were analysed or embedded before there was this model; or they are too many.
                 model = replace(model, end_chunk_no=index.next_chunk_no)
-                uow.repo.models.save(model)
+        if model != before:
+            uow.repo.models.save(model)
         if model.state is ModelState.LIVE and not model.whole and self._embedders.may_make(model):
-            self._succession.work_on(uow, index, model, why=f"/{model.end_chunk_no}")
+            self._lifecycle.work_on(uow, index, model, why=f"/{model.end_chunk_no}")
         if model.state is ModelState.LIVE and not model.approximate and index.chunk_count >= self._graph_from:
-            self._succession.work_on(uow, index, model, why="/graph")
+            self._lifecycle.work_on(uow, index, model, why="/graph")
+
+    def _add(self, uow: SearchUnitOfWork, model: Model, change: Change) -> tuple[int, bool]:
+        """Insert the vectors of new passages: how many, and whether they are all that there can be."""
+        numbers = list(change.added.values())
+        if model.embedder is not EmbedderKind.LSA:
+            put = uow.repo.vectors.publish(model, change.document_id, change.doc_no, list(change.added), numbers)
+            return put, put == len(numbers)
+        folded = change.folded.get(model.model_id)
+        if folded is None:
+            return 0, False
+        known = folded.any(axis=1)
+        return uow.repo.vectors.put(model, np.array(numbers, np.int32)[known], folded[known]), True
 
     def _embed(self, model: Model, embedder: Embedder, document_id: UUID, version: int) -> int:
         workspace_id = model.workspace_id
@@ -161,14 +195,6 @@ def _no_longer_than(seconds: float) -> Iterator[None]:
         reset_deadline(token)
 
 
-def _set(uow: SearchUnitOfWork, model: Model | None) -> VectorSet | None:
-    if model is None:
-        return None
-    return VectorSet(
-        model.embedder,
-        model.name,
-        model.dimensions,
-        uow.repo.vectors.count(model),
-        model.approximate,
-        model.create_time,
-    )
+def _makes_its_own(model: Model) -> bool:
+    """Whether its vectors come from terms, and it is known how."""
+    return model.embedder is EmbedderKind.LSA and model.ready

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.search.model import analysis, query, spelling
-from services.search.model.postings import positions, unite
-from services.search.model.query import Group, Query
+from services.search.model.languages import primary
+from services.search.model.query import Query
 from services.search.service.reading import Snapshots
 from services.search.service.seeing import View
 from services.search.service.units import SearchUnitOfWork
 
 # A beginning stands for so many words, the most frequent ones.
 _COMPLETIONS = 50
+# Who makes more slips in one query has not typed words.
+_CORRECTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """A query as it is answered; `corrected` is its text where that is not the one that was asked, else empty."""
+    """A query as it is answered, and its text; `corrected` is the same where it is not what was asked, else empty."""
 
     query: Query
+    text: str
     corrected: str
 
 
@@ -33,50 +36,42 @@ class Wordings:
 
         Raises SnapshotGone.
         """
-        languages = {tag.partition("-")[0].lower() for tag in uow.repo.words.languages(view.snapshot.workspace_id)}
+        languages = {primary(tag) for tag in uow.repo.words.languages(view.snapshot.workspace_id)}
         asked, lacking = self._completed(uow, view, text, languages, prefix=prefix)
-        slips = {word: right for word in lacking if (right := self._right(uow, view, word)) is not None}
+        slips = self._slips(uow, view, lacking)
         if not slips:
-            return Wording(asked, "")
+            return Wording(asked, text, "")
         corrected = _replaced(text, slips)
         meant, _ = self._completed(uow, view, corrected, languages, prefix=prefix)
-        return Wording(meant, corrected)
+        return Wording(meant, corrected, corrected)
 
     def _completed(
         self, uow: SearchUnitOfWork, view: View, text: str, languages: set[str], *, prefix: bool
     ) -> tuple[Query, Sequence[str]]:
         """The query with what a last word may become, and the words that no passage in view has for all that."""
         parsed = query.parse(text, languages)
-        unknown = self._unknown(uow, view, parsed.groups)
+        known = self._snapshots.in_view(uow, view.snapshot, {term for group in parsed.groups for term in group.terms})
+        room = query.MAX_TERMS - len(parsed.terms)
         groups, lacking = [], []
         for group in parsed.groups:
-            if group.beginning and (prefix or group in unknown or query.single_unspaced(group.word)):
+            unknown, meant = known.isdisjoint(group.terms), group
+            if room and group.beginning and (prefix or unknown or query.single_unspaced(group.word)):
                 words = uow.repo.words.beginning(view.snapshot.workspace_id, group.word, view.audiences, _COMPLETIONS)
-                groups.append(group.also(words, languages))
-                found = bool(words)
-            else:
-                groups.append(group)
-                found = False
-            if group in unknown and not (found or group.exact or group.compound):
+                meant = group.also(words, languages, room)
+                room -= len(meant.terms) - len(group.terms)
+            if unknown and meant == group and not (group.exact or group.compound):
                 lacking.append(group.word)
+            groups.append(meant)
         return replace(parsed, groups=tuple(groups)), lacking
 
-    def _unknown(self, uow: SearchUnitOfWork, view: View, groups: Sequence[Group]) -> set[Group]:
-        corpus = view.snapshot.corpus
-        postings = self._snapshots.postings(uow, view.snapshot, {term for group in groups for term in group.terms})
-
-        def in_view(group: Group) -> bool:
-            united = unite([postings[term] for term in group.terms])
-            return len(united) > len(positions(united.chunk_nos, corpus.dead))
-
-        return {group for group in groups if not in_view(group)}
-
-    def _right(self, uow: SearchUnitOfWork, view: View, word: str) -> str | None:
-        slips = spelling.slips_in(word)
-        vocabulary = uow.repo.words.of_length(
-            view.snapshot.workspace_id, len(word) - slips, len(word) + slips, view.audiences
-        )
-        return next(iter(spelling.nearest(word, vocabulary, limit=1)), None)
+    def _slips(self, uow: SearchUnitOfWork, view: View, lacking: Sequence[str]) -> dict[str, str]:
+        """What is most likely meant instead of these words, of the first that it can be told of."""
+        words = [word for word in lacking if spelling.correctable(word)][:_CORRECTED]
+        if not words:
+            return {}
+        lengths = sorted({length for word in words for length in spelling.lengths_near(word)})
+        vocabulary = uow.repo.words.of_lengths(view.snapshot.workspace_id, lengths, view.audiences)
+        return {word: best[0] for word in words if (best := spelling.nearest(word, vocabulary, limit=1))}
 
 
 def _replaced(text: str, slips: dict[str, str]) -> str:

@@ -1,9 +1,9 @@
 """The audit log as tenancy shows it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from services.tenancy.model.names import AUDIT_EVENT
@@ -11,7 +11,10 @@ from services.tenancy.model.names import AUDIT_EVENT
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """Something that was done. `detail` is the recorded event in protojson, so its shape is that message's."""
+    """Something that was done. `detail` is the recorded event in protojson, so its shape is that message's.
+
+    A `restricted` one is about what not everyone in the workspace may see.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -26,11 +29,16 @@ class AuditEvent:
     user_agent: str
     request_id: str
     trace_id: str
+    restricted: bool
 
     @property
     def name(self) -> str:
         """The resource name."""
         return AUDIT_EVENT.format(workspace=self.workspace_id, audit_event=self.id)
+
+    def shown(self, *, to_owner: bool) -> Self:
+        """As a reader gets it: who did what to which resource, and of a restricted one owners alone get the detail."""
+        return replace(self, detail={}) if self.restricted and not to_owner else self
 
 
 @dataclass(frozen=True, slots=True)

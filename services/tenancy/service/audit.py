@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from services.kernel.caller import current_caller
 from services.kernel.paging import Pager
 from services.tenancy.model.audit import AuditEvent, AuditFilter
+from services.tenancy.model.roles import OWNER
 from services.tenancy.service.authority import TenancyUnits
 
 _CHUNK = 500
@@ -22,8 +24,7 @@ class AuditService:
     ) -> tuple[list[AuditEvent], str]:
         """A page of events, newest first, and the token of the next. Raises PageTokenInvalid."""
         page = self._pager.page(page_token, page_size, "ListAuditEvents", str(workspace_id), *wanted.key)
-        with self._units() as uow:
-            found = uow.repo.audit.list_newest(workspace_id, wanted, page.after_id(), page.count)
+        found = self._shown(workspace_id, wanted, page.after_id(), page.count)
         return self._pager.cut(page, found, lambda event: (event.id,))
 
     def export(self, workspace_id: UUID, wanted: AuditFilter) -> Iterator[list[AuditEvent]]:
@@ -33,9 +34,15 @@ class AuditService:
         """
         after: UUID | None = None
         while True:
-            with self._units() as uow:
-                found = uow.repo.audit.list_newest(workspace_id, wanted, after, _CHUNK)
+            found = self._shown(workspace_id, wanted, after, _CHUNK)
             yield found
             if len(found) < _CHUNK:
                 return
             after = found[-1].id
+
+    def _shown(self, workspace_id: UUID, wanted: AuditFilter, after: UUID | None, count: int) -> list[AuditEvent]:
+        # Of an API key, the role is its creator's.
+        owner = current_caller().require_grant().role == OWNER
+        with self._units() as uow:
+            found = uow.repo.audit.list_newest(workspace_id, wanted, after, count)
+        return [event.shown(to_owner=owner) for event in found]

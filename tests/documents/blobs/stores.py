@@ -1,11 +1,16 @@
 """Keys, the tests' bucket, and a child that writes blobs until it is killed."""
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import boto3
+from moto.server import ThreadedMotoServer
 
 import services
 from services.documents.blobs.port import BlobStore, blob_key
@@ -30,6 +35,30 @@ def text_of(store: BlobStore, key: str) -> bytes:
 def bucket_at(address: str, prefix: str = "", name: str = "blobs") -> Bucket:
     """The tests' bucket, at this address."""
     return Bucket(name, prefix, f"http://{address}", "us-east-1", access_key="tests", secret_key=SECRET)
+
+
+@contextmanager
+def bucket_server() -> Iterator[str]:
+    """`host:port` of a server that speaks S3's protocol, with the bucket `blobs`."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client_of(f"{host}:{port}").create_bucket(Bucket=bucket_at("").name)
+    yield f"{host}:{port}"
+    server.stop()
+
+
+def client_of(address: str) -> Any:
+    """What looks at the bucket from outside. It has no types of its own."""
+    bucket = bucket_at(address)
+    return boto3.client(
+        "s3",
+        endpoint_url=bucket.endpoint,
+        region_name=bucket.region,
+        aws_access_key_id=bucket.access_key,
+        aws_secret_access_key=bucket.secret_key,
+    )
 
 
 @contextmanager

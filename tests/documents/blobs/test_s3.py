@@ -6,12 +6,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from services.documents.blobs.port import BlobCorrupt, BlobStoreUnavailable, check
 from services.documents.blobs.s3 import PART_BYTES, Bucket, S3Blobs
-from tests.documents.blobs.stores import SECRET, bucket_at, new_key, text_of
+from tests.documents.blobs.stores import SECRET, bucket_at, client_of, new_key, text_of
 from tests.support.line import Line, line_to
 
 # What moto says of every upload is that it began in 2010.
@@ -20,15 +19,8 @@ SINCE_2010 = timedelta(days=365 * 30)
 
 @pytest.fixture
 def client(moto_address: str) -> Any:
-    """What looks at the bucket from outside. It has no types of its own."""
-    bucket = bucket_at(moto_address)
-    return boto3.client(
-        "s3",
-        endpoint_url=bucket.endpoint,
-        region_name=bucket.region,
-        aws_access_key_id=bucket.access_key,
-        aws_secret_access_key=bucket.secret_key,
-    )
+    """What looks at the bucket from outside."""
+    return client_of(moto_address)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 
 from services.documents.blobs.build import store_of
+from services.documents.service import DocumentsServices, build_documents
 from services.kernel import migrations
 from services.kernel.config import Settings
 from services.kernel.db import Scope
@@ -58,7 +59,7 @@ def settings(app_url: str, database_name: str, tmp_path_factory: pytest.TempPath
     return settings_for_tests(
         _with_database(app_url, database_name),
         blob_url=tmp_path_factory.mktemp("blobs").as_uri(),
-        ingest_retry_seconds=0.05,
+        ingest_retry_seconds=0.002,
         worker_threads=12,
         drain_seconds=0.2,
     )
@@ -79,8 +80,42 @@ def mesh(runtime: Runtime) -> Iterator[Mesh]:
 
 
 @pytest.fixture(scope="session")
+def services(runtime: Runtime) -> DocumentsServices:
+    """The use cases, as the streams process has them."""
+    return build_documents(
+        runtime.resources, runtime.settings, runtime.pager, store_of(runtime.settings, runtime.keyring)
+    )
+
+
+@pytest.fixture(scope="session")
 def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
     """Makes people on a server of that mesh."""
+    with served(runtime, mesh) as people:
+        yield people
+
+
+@pytest.fixture
+def works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+    """A new workspace, where nobody works yet."""
+    return new_works(people, owner_database, runtime, mesh)
+
+
+@pytest.fixture
+def other_works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+    """Another one, of other people."""
+    return new_works(people, owner_database, runtime, mesh)
+
+
+@pytest.fixture(scope="module")
+def worker(runtime: Runtime, mesh: Mesh) -> Iterator[None]:
+    """All that a worker does, meanwhile."""
+    with working(runtime, mesh, ["ingest"]):
+        yield
+
+
+@contextmanager
+def served(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
+    """Makes people on a server of a mesh."""
 
     def read_mail(email: str) -> list[str]:
         with runtime.database.transaction(Scope("plinth_kernel")) as session:
@@ -92,19 +127,6 @@ def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
         server.start()
         stack.callback(server.stop)
         yield People(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}")), read_mail)
-
-
-@pytest.fixture
-def works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
-    """A new workspace, where nobody works yet."""
-    return new_works(people, owner_database, runtime, mesh)
-
-
-@pytest.fixture(scope="module")
-def worker(runtime: Runtime, mesh: Mesh) -> Iterator[None]:
-    """All that a worker does, meanwhile."""
-    with working(runtime, mesh, ["ingest"]):
-        yield
 
 
 def new_works(people: People, database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:

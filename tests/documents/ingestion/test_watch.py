@@ -1,149 +1,143 @@
-"""An ingestion as a stream: where it stands, every move, and the end; to gRPC and to browsers."""
+"""An ingestion as a stream: where it stands, each time it has moved, and the end; to gRPC and to browsers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
 import pytest
 
+from plinth.documents.v1 import ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
-from services.documents.blobs.build import store_of
-from services.documents.service import DocumentsServices, build_documents
+from services.documents.service import DocumentsServices, tenure
 from services.documents.watch import IngestionWatcher
-from services.kernel.caller import Caller, Grant
-from services.kernel.errors import ResourceNotFound
-from services.kernel.event_log import LogTail, PostgresEventLog
-from services.kernel.log_stream import LogStreams
-from services.kernel.sse import LAST_EVENT_ID
+from services.kernel.caller import Caller, Grant, set_caller
+from services.kernel.errors import ResourceNotFound, ShuttingDown
 from services.runtime import Runtime
+from services.search.service.publishing import Publishing
 from tests.documents.ingestion.works import State, Works, long_file, resume, stopped_parser
 from tests.documents.shelf import text
 from tests.support.acting import acting
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = [pytest.mark.xdist_group("ingestion"), pytest.mark.usefixtures("worker")]
 
 T = TypeVar("T")
-Story = Callable[[IngestionWatcher], Awaitable[T]]
+Story = Callable[[IngestionWatcher, asyncio.Event], Awaitable[T]]
 
 
-class Context:
-    """What a stream asks of its call."""
-
-    def __init__(self, *metadata: tuple[str, str]) -> None:
-        self._metadata = metadata
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self._metadata
-
-
-@pytest.fixture(scope="module")
-def tail(runtime: Runtime) -> Iterator[tuple[PostgresEventLog, LogTail]]:
-    """The log, and what follows its head."""
-    source = PostgresEventLog(runtime.database, runtime.database.connect)
-    following = LogTail(source)
-    following.start()
-    until(lambda: following.position is not None, "a first look")
-    yield source, following
-    following.stop()
-    source.close()
-
-
-@pytest.fixture(scope="module")
-def services(runtime: Runtime) -> DocumentsServices:
-    """The use cases, as the streams process has them."""
-    return build_documents(
-        runtime.resources, runtime.settings, runtime.pager, store_of(runtime.settings, runtime.keyring)
-    )
+def caller_of(works: Works, role: str = "owner") -> Caller:
+    """The owner of the workspace; with another role, somebody else in it."""
+    user_id = works.shelf.owner.user_id if role == "owner" else works.shelf.team.member.user_id
+    workspace_id = works.shelf.workspace_id
+    grant = Grant(workspace_id, user_id, role, frozenset())
+    return Caller(user_id=user_id, workspace_id=workspace_id, grant=grant)
 
 
 @pytest.fixture
-def watch(
-    works: Works, services: DocumentsServices, tail: tuple[PostgresEventLog, LogTail]
-) -> Callable[[Story[Any]], Any]:
+def watch(works: Works, services: DocumentsServices, runtime: Runtime) -> Callable[..., Any]:
     """Runs a story on a loop of its own, for the owner of the workspace."""
-    workspace_id, user_id = works.shelf.workspace_id, works.shelf.owner.user_id
-    caller = Caller(
-        user_id=user_id, workspace_id=workspace_id, grant=Grant(workspace_id, user_id, "owner", frozenset())
-    )
 
-    def run(story: Story[T]) -> T:
+    def run(story: Story[T], role: str = "owner") -> T:
         async def told() -> T:
-            streams = LogStreams(*tail, timedelta(milliseconds=50))
-            try:
-                async with asyncio.timeout(60):
-                    return await story(IngestionWatcher(services.ingestions, streams))
-            finally:
-                streams.end()
+            stopping = asyncio.Event()
+            watcher = IngestionWatcher(services.ingestions, runtime.hub, stopping, timedelta(milliseconds=50))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await story(watcher, stopping)
 
-        with acting(caller):
+        with acting(caller_of(works, role)):
             return asyncio.run(told())
 
     return run
 
 
-async def all_of(watcher: IngestionWatcher, name: str, cursor: str = "") -> list[pb.WatchIngestionResponse]:
-    """What a stream tells until its end, but for heartbeats."""
-    stream = watcher.WatchIngestion(pb.WatchIngestionRequest(name=name, cursor=cursor), Context())
-    return [message async for message in stream if message.HasField("ingestion")]
+async def moves(watcher: IngestionWatcher, name: str) -> AsyncIterator[ingestion_pb2.Ingestion]:
+    """What a stream tells, but for heartbeats."""
+    async with aclosing(watcher.WatchIngestion(pb.WatchIngestionRequest(name=name), None)) as stream:  # type: ignore[type-var]  # an async generator, which its annotation does not say
+        async for message in stream:
+            if message.HasField("ingestion"):
+                yield message.ingestion
 
 
-def states(messages: list[pb.WatchIngestionResponse]) -> list[str]:
-    """Where it stood, without repeats: how far a stage is is told as often as time allows."""
-    names = [State.Name(message.ingestion.state).removeprefix("INGESTION_STATE_") for message in messages]
+def states(told: list[ingestion_pb2.Ingestion]) -> list[str]:
+    """Where it stood, without repeats."""
+    names = [State.Name(one.state).removeprefix("INGESTION_STATE_") for one in told]
     return [name for before, name in zip(["", *names], names, strict=False) if name != before]
 
 
-def test_tells_every_move_from_where_it_stands_and_ends_with_it(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_file())
+def test_tells_where_it_stands_how_far_it_gets_and_ends_with_it(
+    works: Works, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenure, "_TELL_SECONDS", 0.0)
+    document = works.shelf.create(long_file(pages=200))
     with stopped_parser() as pid:
         until(lambda: works.get(document.ingestion).state == State.INGESTION_STATE_SCANNED, "the scan")
 
-        async def story(watcher: IngestionWatcher) -> list[pb.WatchIngestionResponse]:
-            stream = watcher.WatchIngestion(pb.WatchIngestionRequest(name=document.ingestion), Context())
-            told = [await anext(stream)]
-            resume(pid)
-            return told + [message async for message in stream if message.HasField("ingestion")]
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> list[ingestion_pb2.Ingestion]:
+            told: list[ingestion_pb2.Ingestion] = []
+            async for one in moves(watcher, document.ingestion):
+                if not told:
+                    resume(pid)
+                told.append(one)
+            return told
 
         told = watch(story)
-    assert states(told) == ["SCANNED", "PARSED", "CHUNKED", "EMBEDDED", "INDEXED"]
-    assert all(message.ingestion.name == document.ingestion for message in told)
-    positions = [int(message.cursor) for message in told]
-    assert positions == sorted(positions)
-    # Whoever lost the stream on the way goes on behind what they have; whoever comes late hears how it ended.
-    late = watch(lambda watcher: all_of(watcher, document.ingestion))
-    assert states(late) == states(watch(lambda watcher: all_of(watcher, document.ingestion, "1"))) == ["INDEXED"]
+    found = states(told)
+    # What follows one another faster than it can be read is told as what it came to.
+    assert (found[0], found[-1]) == ("SCANNED", "INDEXED")
+    assert found == [name for name in ("SCANNED", "PARSED", "CHUNKED", "EMBEDDED", "INDEXED") if name in found]
+    pages = [one.progress_done for one in told if one.state == State.INGESTION_STATE_SCANNED]
+    assert any(pages)
+    assert pages == sorted(pages)
+    # How far it was is told to those who watch, and is nothing that happened.
+    assert works.shelf.told() == ["document.created"]
+
+    async def late(watcher: IngestionWatcher, _: asyncio.Event) -> list[ingestion_pb2.Ingestion]:
+        return [one async for one in moves(watcher, document.ingestion)]
+
+    [end] = watch(late)
+    assert end == works.get(document.ingestion)
 
 
-def test_goes_on_behind_a_cursor(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_file())
-    with stopped_parser() as pid:
+def test_tells_how_many_passages_are_staged(works: Works, watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenure, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(tenure, "_LOOK_SECONDS", 0.0)
+    heard = asyncio.Event()
+    stage = Publishing.stage
 
-        async def story(watcher: IngestionWatcher) -> list[pb.WatchIngestionResponse]:
-            stream = watcher.WatchIngestion(pb.WatchIngestionRequest(name=document.ingestion), Context())
-            async with aclosing(stream):  # type: ignore[type-var]  # an async generator, which its annotation does not say
-                first = await anext(stream)
-            resume(pid)
-            return await all_of(watcher, document.ingestion, first.cursor)
+    def stage_when_heard(*args: Any) -> None:
+        until(heard.is_set, "somebody to watch")
+        stage(*args)
 
-        told = watch(story)
-    assert states(told)[-4:] == ["PARSED", "CHUNKED", "EMBEDDED", "INDEXED"]
+    monkeypatch.setattr(Publishing, "stage", stage_when_heard)
+    document = works.shelf.create("\n\n".join(f"# {n}\n\nWords of {n}." for n in range(250)).encode(), name="long.md")
+
+    async def story(watcher: IngestionWatcher, _: asyncio.Event) -> list[ingestion_pb2.Ingestion]:
+        told = []
+        async for one in moves(watcher, document.ingestion):
+            if one.state == State.INGESTION_STATE_PARSED:
+                heard.set()
+            told.append(one)
+        return told
+
+    told = watch(story)
+    staging = {(one.progress_done, one.progress_total) for one in told if one.state == State.INGESTION_STATE_PARSED}
+    assert (200, 250) in staging
 
 
-def test_a_browser_hears_the_same_and_says_where_it_was(works: Works, watch: Any) -> None:
+def test_a_browser_hears_the_same(works: Works, watch: Any) -> None:
     document = works.shelf.create(text())
     works.ended(document)
 
-    async def story(watcher: IngestionWatcher) -> bytes:
-        request = pb.WatchIngestionSseRequest(name=document.ingestion)
-        stream = watcher.WatchIngestionSse(request, Context((LAST_EVENT_ID, "1")))
+    async def story(watcher: IngestionWatcher, _: asyncio.Event) -> bytes:
+        stream = watcher.WatchIngestionSse(pb.WatchIngestionSseRequest(name=document.ingestion), None)
         return b"".join([body.data async for body in stream])
 
     frames = watch(story).decode().split("\n\n")
-    [data] = [line for frame in frames for line in frame.splitlines() if line.startswith("data: {") and len(line) > 20]
+    [data] = [line for frame in frames for line in frame.splitlines() if line.startswith("data: ")]
     told = orjson.loads(data.removeprefix("data: "))
     assert (told["name"], told["state"]) == (document.ingestion, "INGESTION_STATE_INDEXED")
 
@@ -152,12 +146,58 @@ def test_ends_when_the_document_is_deleted(works: Works, watch: Any) -> None:
     document = works.shelf.create(long_file())
     with stopped_parser():
 
-        async def story(watcher: IngestionWatcher) -> None:
-            stream = watcher.WatchIngestion(pb.WatchIngestionRequest(name=document.ingestion), Context())
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> None:
+            stream = moves(watcher, document.ingestion)
             await anext(stream)
             await asyncio.to_thread(works.shelf.delete, document)
             with pytest.raises(ResourceNotFound):
-                async for _ in stream:
-                    pass
+                await anext(stream)
+
+        watch(story)
+
+
+def test_ends_when_the_document_is_hidden_from_whoever_watches(works: Works, watch: Any) -> None:
+    document = works.shelf.create(long_file())
+    with stopped_parser():
+
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> None:
+            stream = moves(watcher, document.ingestion)
+            await anext(stream)
+            document.visibility.CopyFrom(works.shelf.visible(works.shelf.owner))
+            await asyncio.to_thread(works.shelf.update, document, "visibility")
+            with pytest.raises(ResourceNotFound):
+                await anext(stream)
+
+        watch(story, "member")
+
+
+def test_ends_when_whoever_watches_has_lost_the_role_that_showed_it(works: Works, watch: Any) -> None:
+    document = works.shelf.create(long_file(), visibility=works.shelf.visible("admin"))
+    with stopped_parser():
+
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> None:
+            stream = moves(watcher, document.ingestion)
+            caller = caller_of(works, "admin")
+            set_caller(caller)
+            await anext(stream)
+            assert caller.grant is not None
+            # As the chain has it for the next message, when it has judged the stream anew.
+            set_caller(replace(caller, grant=replace(caller.grant, role="member")))
+            with pytest.raises(ResourceNotFound):
+                await anext(stream)
+
+        watch(story, "admin")
+
+
+def test_says_that_the_process_stops(works: Works, watch: Any) -> None:
+    document = works.shelf.create(long_file())
+    with stopped_parser():
+
+        async def story(watcher: IngestionWatcher, stopping: asyncio.Event) -> None:
+            stream = moves(watcher, document.ingestion)
+            await anext(stream)
+            stopping.set()
+            with pytest.raises(ShuttingDown):
+                await anext(stream)
 
         watch(story)

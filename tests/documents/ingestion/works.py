@@ -7,15 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from plinth.documents.v1 import document_pb2, document_service_pb2, ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
-from plinth.search.v1 import index_pb2, index_service_pb2
+from plinth.search.v1 import hit_pb2, index_pb2, index_service_pb2, search_service_pb2
 from services.wiring import Mesh
 from tests.documents.shelf import Shelf
+from tests.support.parsers import parsers_of
 from tests.support.people import Person
-from tests.support.waiting import NEVER, descendants, until
+from tests.support.waiting import NEVER, until
 
 State = ingestion_pb2.IngestionState
 Reason = ingestion_pb2.IngestionReason
@@ -27,22 +27,19 @@ _ENDED = (
 )
 
 
-_PAGES = 2_000
-
-
-def long_file() -> bytes:
+def long_file(pages: int = 2_000) -> bytes:
     """What a parser is at for seconds, so that it is met: a PDF of many pages, each of which says little at length."""
     blank = b"BT /F 9 Tf " + b"( ) Tj " * 4_000 + b"ET"
     word = b"BT /F 9 Tf 50 700 Td (%s) Tj ET" % secrets.token_hex(8).encode()
-    kids = b" ".join(b"%d 0 R" % number for number in range(6, 6 + _PAGES))
+    kids = b" ".join(b"%d 0 R" % number for number in range(6, 6 + pages))
     parts = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Count %d /MediaBox [0 0 600 800] /Kids [%s] >>" % (_PAGES, kids),
+        b"<< /Type /Pages /Count %d /MediaBox [0 0 600 800] /Kids [%s] >>" % (pages, kids),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         *(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content) for content in (blank, word)),
         *(
             b"<< /Type /Page /Parent 2 0 R /Resources << /Font << /F 3 0 R >> >> /Contents %d 0 R >>" % contents
-            for contents in (5, *[4] * (_PAGES - 1))
+            for contents in (5, *[4] * (pages - 1))
         ),
     ]
     # Readers find the objects without a table of them.
@@ -111,10 +108,22 @@ class Works:
         [(count,)] = self.shelf.team.database.execute(find, [document.ingestion.rpartition("/")[2]])
         return int(count)
 
+    def running(self, document: document_pb2.Document) -> bool:
+        """Whether a worker is at the job of its newest ingestion."""
+        find = "select from jobs.jobs where subject = %s and state = 'running'"
+        return self.shelf.team.database.execute(find, [document.ingestion]).rowcount > 0
+
     def index(self) -> index_pb2.Index:
         """What search has of the workspace."""
         request = index_service_pb2.GetIndexRequest(name=f"{self.shelf.workspace}/index")
         return self.shelf.owner.stubs.index.GetIndex(request).index
+
+    def first_hit(self, query: str, mode: hit_pb2.SearchMode.ValueType) -> str:
+        """The name of the document that a search finds first; empty where it finds none."""
+        request = search_service_pb2.SearchRequest(parent=self.shelf.workspace, query=query, mode=mode, page_size=1)
+        found = self.shelf.owner.stubs.search.Search(request)
+        assert found.mode == mode
+        return found.hits[0].display_name if found.hits else ""
 
     def staged(self) -> int:
         """How many passages search keeps that are not published."""
@@ -126,9 +135,7 @@ class Works:
 
 def parsers() -> list[int]:
     """The processes that parse a document at this moment: children of what waits for documents."""
-    return [
-        child for pid in descendants(os.getpid()) if b"parsing.nursery" in _command(pid) for child in descendants(pid)
-    ]
+    return parsers_of(os.getpid())
 
 
 @contextmanager
@@ -140,6 +147,27 @@ def stopped_parser() -> Iterator[int]:
     yield pid
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def stopped_parsers(count: int) -> Iterator[list[int]]:
+    """The next so many, of documents that are parsed at the same time."""
+    stopped: list[int] = []
+
+    def stop() -> bool:
+        for pid in parsers():
+            if pid not in stopped and len(stopped) < count:
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        return len(stopped) == count
+
+    until(stop, f"{count} parsers at work")
+    try:
+        yield stopped
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def resume(pid: int) -> None:
@@ -169,9 +197,3 @@ def killed_parsers(*, only: int = 1_000_000) -> Iterator[list[int]]:
     finally:
         ended.set()
         thread.join()
-
-
-def _command(pid: int) -> bytes:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""

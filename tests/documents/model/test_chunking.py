@@ -1,9 +1,10 @@
 """Chunks: that they hold the whole text, stand where they say, follow its structure, and last when others change."""
 
+import itertools
 from collections.abc import Sequence
-from itertools import pairwise
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ documents = st.lists(drafts, max_size=12)
 
 def parsed(blocks: Sequence[Draft]) -> Parsed:
     """A document of these blocks."""
-    return Parsed.of(blocks, media_type="text/plain")
+    return Parsed.of(blocks)
 
 
 def chunks_of(blocks: Sequence[Draft]) -> list[Chunk]:
@@ -78,7 +79,7 @@ class TestAnyDocument:
 
     @given(documents)
     def test_no_chunk_is_larger_than_it_may_be(self, blocks: list[Draft]) -> None:
-        assert all(one.tokens <= TABLE_TOKENS + 60 for one in chunks_of(blocks))
+        assert all(count_tokens(one.text) <= TABLE_TOKENS + 60 for one in chunks_of(blocks))
 
     @given(documents)
     def test_chunks_come_in_order_with_ids_of_their_own(self, blocks: list[Draft]) -> None:
@@ -146,12 +147,12 @@ class TestStructure:
     def test_long_sections_are_cut_between_paragraphs_and_repeat_a_little(self) -> None:
         chunks = chunks_of([prose(n) for n in range(40)])
         assert len(chunks) > 10
-        for before, after in pairwise(chunks):
+        for before, after in itertools.pairwise(chunks):
             repeated = before.text[-(before.end - after.start) :] if after.start < before.end else ""
             assert 1 <= count_tokens(repeated) <= OVERLAP_TOKENS
             assert after.text.startswith(repeated)
             assert after.text.startswith("Sentence")
-        assert all(one.tokens <= CHUNK_TOKENS for one in chunks)
+        assert all(count_tokens(one.text) <= CHUNK_TOKENS for one in chunks)
 
     def test_nothing_is_repeated_across_headings(self) -> None:
         chunks = chunks_of([heading("One"), *(prose(n) for n in range(9)), heading("Two"), prose(10)])
@@ -165,7 +166,7 @@ class TestStructure:
 
     def test_a_text_without_any_sentence_is_cut_all_the_same(self) -> None:
         chunks = chunks_of([paragraph("word " * 5000), paragraph("x" * 50_000), paragraph("- " * 20_000)])
-        assert all(one.tokens <= CHUNK_TOKENS for one in chunks)
+        assert all(count_tokens(one.text) <= CHUNK_TOKENS for one in chunks)
 
     def test_a_table_stays_whole(self) -> None:
         table = "\n".join(f"{n} | {WORDS[n % 16]} | {n * n}" for n in range(120))
@@ -187,7 +188,9 @@ class TestStructure:
 
     def test_characters_of_chinese_and_japanese_count_one_by_one(self) -> None:
         assert count_tokens("東京都 and Kyoto") == 5
-        assert all(one.tokens <= CHUNK_TOKENS for one in chunks_of([paragraph("これは長い文章です。" * 300)]))
+        assert all(
+            count_tokens(one.text) <= CHUNK_TOKENS for one in chunks_of([paragraph("これは長い文章です。" * 300)])
+        )
 
     def test_an_empty_document_has_no_chunks(self) -> None:
         assert chunks_of([]) == []
@@ -195,3 +198,18 @@ class TestStructure:
     def test_equal_passages_have_ids_of_their_own(self) -> None:
         blocks = [heading("Same"), paragraph("Same text."), heading("Same"), paragraph("Same text.")]
         assert len({one.chunk_id for one in chunks_of(blocks)}) == 2
+
+
+def test_a_long_text_is_given_up_as_soon_as_somebody_says_so() -> None:
+    class Enough(Exception):
+        pass
+
+    asked = itertools.count(1)
+
+    def check() -> None:
+        if next(asked) == 3:
+            raise Enough
+
+    # One sentence, without any place to stop.
+    with pytest.raises(Enough):
+        chunk(parsed([paragraph("words " * 20_000)]), DOCUMENT, check)

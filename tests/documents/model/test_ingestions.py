@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.documents.model.ingestions import (
     MOST_TRIES,
+    PATIENCE,
     Failure,
     Ingestion,
     IngestionReason,
@@ -19,6 +20,7 @@ STAGES = list(IngestionState)[:6]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CRASH = Failure(IngestionReason.PARSER_CRASHED, "It crashed.")
 DAMAGE = Failure(IngestionReason.CORRUPT, "It is damaged.", retryable=False)
+OUTAGE = Failure(IngestionReason.DEPENDENCY_UNAVAILABLE, "A part is away.", outage=True)
 LOSS = Failure(IngestionReason.INTERNAL, "Passages are missing.", back_to=IngestionState.PARSED)
 SECOND = timedelta(seconds=1)
 
@@ -46,17 +48,18 @@ class Story(RuleBasedStateMachine):
     def held(self) -> bool:
         return self.one.held_by(self.fence)
 
-    @rule(seconds=st.integers(0, 5))
+    @rule(seconds=st.integers(0, 5) | st.just(PATIENCE // SECOND))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds * SECOND
 
     @rule()
     def an_attempt_begins(self) -> None:
         if self.one.open_to(self.one.run, self.fence + 1):
-            tries = self.one.tries
+            tries, broken_off = self.one.tries, self.one.under_way is not None
             self.fence += 1
             self.move(self.one.begun(self.fence, self.now))
-            assert self.one.held_by(self.fence) == (tries < MOST_TRIES)
+            # One that never ended is the last of its tries.
+            assert self.one.held_by(self.fence) == (not broken_off or tries < MOST_TRIES - 1)
             assert not self.one.held_by(self.fence - 1)
 
     @precondition(lambda self: self.held and self.one.stage is not IngestionState.EMBEDDED)
@@ -64,7 +67,7 @@ class Story(RuleBasedStateMachine):
     def a_stage_is_passed(self) -> None:
         following = STAGES[STAGES.index(self.one.stage) + 1]
         if following is IngestionState.PARSED:
-            self.move(self.one.parsed(UUID(int=4), ("an image",), self.now))
+            self.move(self.one.parsed(UUID(int=4), self.now, warnings=["an image"]))
         else:
             self.move(self.one.passed(following, self.now))
         assert self.one.state is self.one.stage is following
@@ -87,15 +90,24 @@ class Story(RuleBasedStateMachine):
         if failure.back_to is None or self.one.stage is IngestionState.CHUNKED:
             tries = self.one.tries
             self.move(self.one.failed(failure, self.now, SECOND))
-            assert self.one.state.ended == (tries == MOST_TRIES or not failure.retryable)
+            assert self.one.state.ended == (tries == MOST_TRIES - 1 or not failure.retryable)
             assert (self.one.reason, self.one.message) == (failure.reason, failure.message)
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def a_part_is_away(self) -> None:
+        tries, since = self.one.tries, self.one.outage_time or self.now
+        self.move(self.one.failed(OUTAGE, self.now, SECOND))
+        assert self.one.tries == tries
+        assert self.one.state.ended == (self.now - since >= PATIENCE)
+        assert self.one.reason is OUTAGE.reason
 
     @precondition(lambda self: self.held)
     @rule()
     def the_worker_gives_it_back(self) -> None:
         tries = self.one.tries
         self.move(self.one.let_go(self.now))
-        assert self.one.tries == tries - 1
+        assert self.one.tries == tries
 
     @rule()
     def somebody_finds_it_idle(self) -> None:
@@ -123,6 +135,7 @@ class Story(RuleBasedStateMachine):
         assert (one.state is IngestionState.FAILED_RETRYING) == (one.retry_time is not None)
         assert one.under_way is None or not one.state.ended
         assert one.tries <= MOST_TRIES
+        assert (one.outages > 0) == (one.outage_time is not None)
         assert len(one.attempts) <= 20
         assert all(attempt.end_time is not None for attempt in one.attempts[:-1])
         numbers = [attempt.number for attempt in one.attempts]
@@ -138,3 +151,22 @@ def test_the_next_attempt_waits_as_long_as_the_provider_asks() -> None:
     failed = received().begun(1, NOW).failed(failure, NOW, SECOND)
     assert failed.retry_time == NOW + 10 * SECOND
     assert failed.begun(2, NOW).retry_time is None
+
+
+def test_an_outage_of_a_night_is_waited_for_and_one_of_a_day_is_not() -> None:
+    one, now = received(), NOW
+    for fence in range(1, 100):
+        now = NOW + fence * timedelta(minutes=10)
+        one = one.begun(fence, now).failed(OUTAGE, now, SECOND)
+    assert (one.state, one.tries, one.outages) == (IngestionState.FAILED_RETRYING, 0, 99)
+    # What was away is there again for one stage; from then on it counts anew.
+    there = one.begun(100, now).passed(IngestionState.SCANNED, now)
+    assert there.failed(OUTAGE, NOW + PATIENCE + timedelta(hours=1), SECOND).state is IngestionState.FAILED_RETRYING
+    dead = one.begun(100, now).failed(OUTAGE, NOW + PATIENCE + timedelta(hours=1), SECOND)
+    assert (dead.state, dead.reason) == (IngestionState.DEAD, IngestionReason.DEPENDENCY_UNAVAILABLE)
+
+
+def test_keeps_no_more_of_a_strangers_words_than_people_can_read() -> None:
+    parsed = received().begun(1, NOW).parsed(UUID(int=4), NOW, warnings=["line\n\x00" + "x" * 10_000] * 1_000)
+    assert len(parsed.warnings) == 100
+    assert all(len(words) == 300 and words.startswith("line  x") for words in parsed.warnings)

@@ -8,18 +8,21 @@ from hypothesis import strategies as st
 from services.documents.model.parsed import BlockKind, Draft, NotParsed, Parsed
 
 drafts = st.builds(
-    Draft, st.sampled_from(BlockKind), st.text(min_size=1), st.integers(0, 6), st.one_of(st.none(), st.integers(1, 99))
+    Draft,
+    st.sampled_from(BlockKind),
+    st.text(min_size=1),
+    st.integers(0, 6),
+    st.one_of(st.none(), st.integers(1, 99)),
+    st.sampled_from(["", "de"]),
 )
 documents = st.builds(
     Parsed.of,
     st.lists(drafts),
-    media_type=st.just("text/plain"),
     language=st.sampled_from(["", "en"]),
-    title=st.text(),
     page_count=st.integers(0, 99),
     warnings=st.lists(st.text()),
 )
-GOOD = orjson.loads(Parsed.of([Draft(BlockKind.PARAGRAPH, "text")], media_type="text/plain").to_json())
+GOOD = orjson.loads(Parsed.of([Draft(BlockKind.PARAGRAPH, "text")]).to_json())
 
 
 @given(documents)
@@ -35,16 +38,16 @@ def test_blocks_stand_in_the_text_where_they_say(document: Parsed) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
-        {"title": None},
+        {"format": 3},
+        {"language": None},
         {"page_count": -1},
         {"page_count": "3"},
         {"blocks": None},
         {"warnings": [1]},
-        {"blocks": [["verse", 0, None, "text"]]},
-        {"blocks": [["paragraph", 0, 0, "text"]]},
-        {"blocks": [["paragraph", 0, None, ""]]},
-        {"blocks": [["paragraph", 0, None]]},
+        {"blocks": [["verse", 0, None, "text", ""]]},
+        {"blocks": [["paragraph", 0, 0, "text", ""]]},
+        {"blocks": [["paragraph", 0, None, "", ""]]},
+        {"blocks": [["paragraph", 0, None, "text"]]},
         {"blocks": ["text"]},
     ],
 )

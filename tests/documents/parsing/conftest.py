@@ -31,6 +31,6 @@ def parse(pool: ParserPool, tmp_path: Path) -> Parse:
         path.write_bytes(data)
         with path.open("rb") as source:
             media_type = sniff(source, name)
-        return pool.parse(path, media_type, limits, name=name)
+        return pool.parse(path, media_type, limits)
 
     return parse

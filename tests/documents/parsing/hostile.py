@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from services.documents.model.parsed import BlockKind, Draft, Parsed
 from services.documents.parsing import sandbox
 from services.documents.parsing.formats import FORMATS
 from services.documents.parsing.formats.registry import Format
@@ -100,7 +101,26 @@ def boast(source: BinaryIO, out: Transcript) -> None:
 
 def lie(source: BinaryIO, out: Transcript) -> None:
     """Answers with what is no document."""
-    write_frame(pipe(), Kind.RESULT, b'{"format": 1, "media_type": ["?"]}')
+    write_frame(pipe(), Kind.RESULT, b'{"format": 2, "language": ["?"]}')
+    os._exit(0)
+
+
+def overstate(source: BinaryIO, out: Transcript) -> None:
+    """Answers with a document of more pages than there are numbers for in a database."""
+    write_frame(pipe(), Kind.RESULT, Parsed.of([], page_count=10**12).to_json())
+    os._exit(0)
+
+
+def misplace(source: BinaryIO, out: Transcript) -> None:
+    """Answers with text on such a page."""
+    blocks = [Draft(BlockKind.PARAGRAPH, "text", page=10**12)]
+    write_frame(pipe(), Kind.RESULT, Parsed.of(blocks).to_json())
+    os._exit(0)
+
+
+def babble(source: BinaryIO, out: Transcript) -> None:
+    """Answers in a language that nobody speaks."""
+    write_frame(pipe(), Kind.RESULT, Parsed.of([], language="en\0" * 100).to_json())
     os._exit(0)
 
 
@@ -183,7 +203,24 @@ WAYS_OUT: tuple[Callable[[], None], ...] = (
     execute,
     signal_the_parent,
 )
-DEEDS = (spin, sleep, crash, fail, hoard, hoard_and_crash, shout, flood, linger, boast, lie, scold, escape)
+DEEDS = (
+    spin,
+    sleep,
+    crash,
+    fail,
+    hoard,
+    hoard_and_crash,
+    shout,
+    flood,
+    linger,
+    boast,
+    lie,
+    overstate,
+    misplace,
+    babble,
+    scold,
+    escape,
+)
 
 if __name__ == "__main__":
     main()

@@ -66,7 +66,7 @@ class TestFailure:
         failed = failure(hostile, file, deed, Limits(seconds=0.3))
         assert (failed.reason, failed.retryable) == (Reason.TIMEOUT, True)
 
-    @pytest.mark.parametrize("deed", ["crash", "shout", "linger", "boast", "lie"])
+    @pytest.mark.parametrize("deed", ["crash", "shout", "linger", "boast", "lie", "overstate", "misplace", "babble"])
     def test_a_parser_that_crashes_or_talks_nonsense_may_be_tried_again(
         self, hostile: ParserPool, file: Path, deed: str
     ) -> None:

@@ -51,9 +51,16 @@ def test_a_child_that_is_killed_is_told_of_and_none_is_left() -> None:
     with LsaChild(nothing) as child:
         (pid,) = set(descendants(os.getpid())) - before
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(ChildFailed):
+        with pytest.raises(ChildFailed, match="status -9"):
             child.fold()
     until_gone([pid])
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with LsaChild(nothing) as child:
+        child.load([b"that is no projection"])
+        with pytest.raises(ChildFailed, match=r"(?s)status 1: .*ProjectionDamaged"):
+            child.fold()
 
 
 def test_whoever_wants_no_more_waits_no_longer() -> None:
@@ -67,3 +74,10 @@ def test_whoever_wants_no_more_waits_no_longer() -> None:
         child.begin(NUMBERS)
         with pytest.raises(Enough):
             child.fit()
+    before = set(descendants(os.getpid()))
+    with LsaChild(stop) as child:
+        (pid,) = set(descendants(os.getpid())) - before
+        # It is at work, and reads no orders.
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(Enough):
+            child.add([(str(number), bytes(100_000)) for number in range(20)])

@@ -1,3 +1,4 @@
+import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -101,3 +102,11 @@ class TestTerms:
         alone = stems(surface, "en")
         with ThreadPoolExecutor(4) as pool:
             assert all(found == alone for found in pool.map(lambda _: stems(surface, "en"), range(16)))
+
+    def test_remembers_none_of_them(self) -> None:
+        """A worker has a stemmer for each thread and language, and reads for weeks."""
+        stems(["warm"], "en")
+        before = len(gc.get_objects())
+        for number in range(3_000):
+            stems([f"reading{number}"], "en")
+        assert len(gc.get_objects()) - before < 1_000

@@ -65,6 +65,14 @@ class TestHybrid:
         found = hybrid(arm(0), arm(0, 1, 3, 2), 0.3, np.array([0, 0], np.float32), lambda at: vectors[at], 10)
         assert found.chunk_nos.tolist()[:2] == [0, 2]
 
+    @given(ARM, ARM, st.floats(0, 1))
+    def test_what_has_the_query_as_it_was_typed_leads(self, one: list[int], other: list[int], weight: float) -> None:
+        vectors = np.zeros((100, 6), np.float32)
+        query = np.ones(6, np.float32)
+        lexical = arm(*one, 99)
+        found = hybrid(lexical, arm(*other), weight, query, lambda at: vectors[at], 10, verbatim=arm(99))
+        assert found.chunk_nos[0] == 99
+
     def test_without_feedback_it_is_plain_fusion(self) -> None:
         found = self.find([3, 1], [1, 2], 0.5, Blend(leaders=0))
         assert found == fuse([arm(3, 1), arm(1, 2)], [0.5, 0.5], BLEND.k, 10).chunk_nos.tolist()

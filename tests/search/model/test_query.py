@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.search.model.languages import STEMMERS, UNKNOWN
-from services.search.model.query import MAX_WORDS, Group, parse, terms_of
+from services.search.model.query import MAX_TERMS, MAX_WORDS, Group, parse, sentence, spoken, terms_of
 
 ENGLISH = frozenset({"en"})
 
@@ -49,6 +49,21 @@ class TestWords:
 
     def test_an_endless_query_is_cut(self) -> None:
         assert len(asked(" ".join(f"w{number}" for number in range(1000)))) == MAX_WORDS
+
+    def test_one_that_stands_for_too_many_terms_is_cut(self) -> None:
+        text = " ".join(f"{first}{second}runninga" for first in "abcdefgh" for second in "ijklmnop")
+        query = parse(text, frozenset(STEMMERS))
+        assert 0 < len(query.groups) < MAX_WORDS == len(text.split())
+        assert len(query.terms) <= MAX_TERMS
+
+    def test_a_word_has_no_more_completions_than_there_is_room_for(self) -> None:
+        [group] = parse("proj", ENGLISH).groups
+        assert group.also(["project", "projector", "projected"], ENGLISH, 1).terms == ("proj", "project")
+
+    def test_is_said_without_what_is_excluded(self) -> None:
+        assert spoken('the "red fox" -wolf  -"grey owl" again') == "the red fox again"
+        assert spoken('-"grey owl" -wolf') == "grey owl wolf"
+        assert spoken("grep -v e-mail") == "grep -v e-mail"
 
     def test_pairs_of_letters_are_asked_for_as_pairs(self) -> None:
         assert asked("東京都", frozenset({UNKNOWN})) == ["東京", "京都"]
@@ -101,6 +116,24 @@ class TestPhrases:
         query = parse('"東京都"', frozenset({UNKNOWN}))
         assert query.admits("私は東京都に住む")
         assert not query.admits("東京と京都")
+
+    def test_runs_of_letters_without_spaces_stand_side_by_side(self) -> None:
+        query = parse('"名前 | 年齢 35"', frozenset({UNKNOWN}))
+        assert query.admits("住所 | 名前 | 年齢 | 35")
+        assert not query.admits("年齢 | 名前 | 35")
+        assert parse('"名前 年齢"', frozenset({UNKNOWN})).admits("名前、年齢層")
+
+
+class TestSentences:
+    @pytest.mark.parametrize("query", ["the red fox", "“The red-fox”", "THE RED\u3000FOX?"])
+    def test_are_found_as_they_were_typed(self, query: str) -> None:
+        typed = sentence(query)
+        assert typed is not None
+        assert typed.search("There: the red\nfox.")
+        assert not typed.search("Loathe red foxes, the red foxes")
+
+    def test_have_three_words(self) -> None:
+        assert sentence("red fox") is None
 
 
 class TestExclusions:

@@ -1,4 +1,4 @@
-from services.search.model.spelling import nearest
+from services.search.model.spelling import correctable, lengths_near, nearest
 
 VOCABULARY = [
     ("contract", 40),
@@ -9,6 +9,17 @@ VOCABULARY = [
     ("cat", 5),
     ("car", 9),
 ]
+
+
+class TestCorrectable:
+    def test_says_of_which_words_it_can_be_told(self) -> None:
+        assert correctable("cat")
+        assert not correctable("東京")
+        assert not correctable("ab123")
+
+    def test_all_that_may_be_meant_are_of_these_lengths(self) -> None:
+        assert list(lengths_near("cat")) == [2, 3, 4]
+        assert list(lengths_near("contracts")) == [7, 8, 9, 10, 11]
 
 
 class TestNearest:

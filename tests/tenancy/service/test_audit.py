@@ -2,15 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import grpc
 import orjson
 import pytest
 
-from plinth.tenancy.v1 import audit_event_pb2
+from plinth.tenancy.v1 import audit_event_pb2, events_pb2
 from plinth.tenancy.v1 import audit_service_pb2 as audit
+from services.kernel.caller import Caller
+from services.kernel.ids import new_id
+from services.kernel.unit_of_work import Units
+from services.runtime import Runtime
 from services.tenancy.service import audit as audit_use_cases
+from tests.support.acting import acting
 from tests.support.errors import refused
+from tests.support.people import Person
 from tests.tenancy.team import Team
 
 CODE = grpc.StatusCode
@@ -26,6 +33,11 @@ def listed(team: Team, page_size: int = 500, **wanted: Any) -> list[audit_event_
         token = answer.next_page_token
         if not token:
             return events
+
+
+def exported(person: Person, team: Team, resource: str) -> bytes:
+    request = audit.ExportAuditEventsRequest(parent=team.workspace, resource=resource)
+    return b"".join(body.data for body in person.stubs.audit.ExportAuditEvents(request))
 
 
 class TestList:
@@ -88,6 +100,34 @@ class TestList:
         with refused(CODE.NOT_FOUND, "NOT_FOUND"):
             team.owner.stubs.audit.ListAuditEvents(audit.ListAuditEventsRequest(parent=other_team.workspace))
         assert {event.name.rpartition("/auditEvents")[0] for event in listed(team)} == {team.workspace}
+
+
+class TestRestricted:
+    @pytest.fixture
+    def secret(self, team: Team, runtime: Runtime) -> str:
+        """The name of something that not everyone in the workspace may see, and that somebody has changed."""
+        name = f"{team.workspace}/documents/{new_id()}"
+        workspace_id = UUID(team.workspace.removeprefix("workspaces/"))
+        units = Units(runtime.resources, "tenancy", lambda _: None)
+        with acting(Caller(user_id=team.owner.user_id, workspace_id=workspace_id)), units() as uow:
+            uow.emit(name, events_pb2.WorkspaceUpdated(display_name="Merger"), restricted=True)
+            uow.commit()
+        return name
+
+    def test_an_owner_reads_what_it_holds(self, team: Team, secret: str) -> None:
+        [event] = listed(team, resource=secret)
+        assert dict(event.detail) == {"displayName": "Merger"}
+        assert b"Merger" in exported(team.owner, team, secret)
+
+    def test_another_reader_learns_who_did_what_to_what_and_no_more(self, team: Team, secret: str) -> None:
+        request = audit.ListAuditEventsRequest(parent=team.workspace, resource=secret)
+        [event] = team.admin.stubs.audit.ListAuditEvents(request).audit_events
+        assert (event.action, event.actor) == ("plinth.tenancy.workspace.updated.v1", team.owner.name)
+        assert dict(event.detail) == {}
+        assert b"Merger" not in exported(team.admin, team, secret)
+        # Of what is not restricted they read everything.
+        request.resource = team.name_of(team.admin)
+        assert team.admin.stubs.audit.ListAuditEvents(request).audit_events[0].detail["role"] == team.role("admin")
 
 
 class TestExport:

@@ -10,6 +10,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from plinth.documents.v1 import document_pb2 as _document_pb2
+from plinth.documents.v1 import document_usage_pb2 as _document_usage_pb2
 from plinth.documents.v1 import ingestion_pb2 as _ingestion_pb2
 from plinth.documents.v1 import upload_pb2 as _upload_pb2
 import builtins as _builtins
@@ -770,6 +771,52 @@ class ReprocessDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReprocessDocumentResponse: _TypeAlias = ReprocessDocumentResponse  # noqa: Y015
+
+@_typing.final
+class GetDocumentUsageRequest(_message.Message):
+    """Whose usage to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`workspaces/{uuid}/documentUsage`"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentUsageRequest: _TypeAlias = GetDocumentUsageRequest  # noqa: Y015
+
+@_typing.final
+class GetDocumentUsageResponse(_message.Message):
+    """What the workspace stores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_USAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def document_usage(self) -> _document_usage_pb2.DocumentUsage:
+        """Its usage."""
+
+    def __init__(
+        self,
+        *,
+        document_usage: _document_usage_pb2.DocumentUsage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document_usage", b"document_usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_usage", b"document_usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentUsageResponse: _TypeAlias = GetDocumentUsageResponse  # noqa: Y015
 
 @_typing.final
 class ResolveDocumentsRequest(_message.Message):

@@ -106,6 +106,11 @@ class DocumentServiceStub:
                 request_serializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentRequest.SerializeToString,
                 response_deserializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentResponse.FromString,
                 _registered_method=True)
+        self.GetDocumentUsage = channel.unary_unary(
+                '/plinth.documents.v1.DocumentService/GetDocumentUsage',
+                request_serializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageRequest.SerializeToString,
+                response_deserializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageResponse.FromString,
+                _registered_method=True)
         self.ResolveDocuments = channel.unary_unary(
                 '/plinth.documents.v1.DocumentService/ResolveDocuments',
                 request_serializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.ResolveDocumentsRequest.SerializeToString,
@@ -126,7 +131,7 @@ class DocumentServiceServicer:
         not seen by many. A name that a document has which the caller may not see is taken.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        DEPENDENCY_UNAVAILABLE.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,7 +142,8 @@ class DocumentServiceServicer:
         order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
-        DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
+        DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,10 +151,10 @@ class DocumentServiceServicer:
 
     def StartUpload(self, request, context):
         """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
-        most 100 under way in a workspace.
+        most 100 under way in a workspace, and what they announce counts as stored from now on.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        UPLOAD_LIMIT_REACHED.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,8 +170,8 @@ class DocumentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AppendUpload(self, request, context):
-        """Adds a part of up to 8 MiB at `offset`, which must be what has arrived so far. A part that has arrived already, by an
-        earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
+        """Adds a part at `offset`, which must be what has arrived so far: 256 KiB to 8 MiB, or less if it is the last. A part that has
+        arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
         DEPENDENCY_UNAVAILABLE.
@@ -178,7 +184,7 @@ class DocumentServiceServicer:
         """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,6 +265,16 @@ class DocumentServiceServicer:
         nothing changed, nothing changes.
 
         Errors: NOT_FOUND, INGESTION_STATE_CONFLICT while it is being processed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocumentUsage(self, request, context):
+        """Returns what the workspace stores and how much it may. It counts documents that the caller may not see, so it is for who
+        manages documents.
+
+        Errors: FIELDS_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,6 +361,11 @@ def add_DocumentServiceServicer_to_server(servicer, server):
                     servicer.ReprocessDocument,
                     request_deserializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentRequest.FromString,
                     response_serializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentResponse.SerializeToString,
+            ),
+            'GetDocumentUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocumentUsage,
+                    request_deserializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageRequest.FromString,
+                    response_serializer=plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageResponse.SerializeToString,
             ),
             'ResolveDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveDocuments,
@@ -731,6 +752,33 @@ class DocumentService:
             '/plinth.documents.v1.DocumentService/ReprocessDocument',
             plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentRequest.SerializeToString,
             plinth_dot_documents_dot_v1_dot_document__service__pb2.ReprocessDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocumentUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/plinth.documents.v1.DocumentService/GetDocumentUsage',
+            plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageRequest.SerializeToString,
+            plinth_dot_documents_dot_v1_dot_document__service__pb2.GetDocumentUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,21 +43,22 @@ class DocumentServiceStub:
     not seen by many. A name that a document has which the caller may not see is taken.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    DEPENDENCY_UNAVAILABLE.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
     """
     UploadDocument: _grpc.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]
     """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
     order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
-    DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
+    DEPENDENCY_UNAVAILABLE.
     """
     StartUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.StartUploadRequest, _document_service_pb2.StartUploadResponse]
     """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
-    most 100 under way in a workspace.
+    most 100 under way in a workspace, and what they announce counts as stored from now on.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    UPLOAD_LIMIT_REACHED.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.GetUploadRequest, _document_service_pb2.GetUploadResponse]
     """Returns an upload under way: after a break, `received_bytes` says where to go on.
@@ -65,8 +66,8 @@ class DocumentServiceStub:
     Errors: NOT_FOUND, also for an upload of somebody else.
     """
     AppendUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.AppendUploadRequest, _document_service_pb2.AppendUploadResponse]
-    """Adds a part of up to 8 MiB at `offset`, which must be what has arrived so far. A part that has arrived already, by an
-    earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
+    """Adds a part at `offset`, which must be what has arrived so far: 256 KiB to 8 MiB, or less if it is the last. A part that has
+    arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
     DEPENDENCY_UNAVAILABLE.
@@ -75,7 +76,7 @@ class DocumentServiceStub:
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
     """
     CancelUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.CancelUploadRequest, _document_service_pb2.CancelUploadResponse]
     """Throws an upload away with all that has arrived.
@@ -125,6 +126,12 @@ class DocumentServiceStub:
 
     Errors: NOT_FOUND, INGESTION_STATE_CONFLICT while it is being processed.
     """
+    GetDocumentUsage: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.GetDocumentUsageRequest, _document_service_pb2.GetDocumentUsageResponse]
+    """Returns what the workspace stores and how much it may. It counts documents that the caller may not see, so it is for who
+    manages documents.
+
+    Errors: FIELDS_INVALID.
+    """
     ResolveDocuments: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.ResolveDocumentsRequest, _document_service_pb2.ResolveDocumentsResponse]
     """Tells which of some documents a user may see now, and what they are called now.
 
@@ -145,21 +152,22 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     not seen by many. A name that a document has which the caller may not see is taken.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    DEPENDENCY_UNAVAILABLE.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]  # type: ignore[assignment]
     """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
     order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
-    DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
+    DEPENDENCY_UNAVAILABLE.
     """
     StartUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.StartUploadRequest, _document_service_pb2.StartUploadResponse]  # type: ignore[assignment]
     """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
-    most 100 under way in a workspace.
+    most 100 under way in a workspace, and what they announce counts as stored from now on.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    UPLOAD_LIMIT_REACHED.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.GetUploadRequest, _document_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns an upload under way: after a break, `received_bytes` says where to go on.
@@ -167,8 +175,8 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     Errors: NOT_FOUND, also for an upload of somebody else.
     """
     AppendUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.AppendUploadRequest, _document_service_pb2.AppendUploadResponse]  # type: ignore[assignment]
-    """Adds a part of up to 8 MiB at `offset`, which must be what has arrived so far. A part that has arrived already, by an
-    earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
+    """Adds a part at `offset`, which must be what has arrived so far: 256 KiB to 8 MiB, or less if it is the last. A part that has
+    arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
     DEPENDENCY_UNAVAILABLE.
@@ -177,7 +185,7 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
     """
     CancelUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.CancelUploadRequest, _document_service_pb2.CancelUploadResponse]  # type: ignore[assignment]
     """Throws an upload away with all that has arrived.
@@ -227,6 +235,12 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
 
     Errors: NOT_FOUND, INGESTION_STATE_CONFLICT while it is being processed.
     """
+    GetDocumentUsage: _aio.UnaryUnaryMultiCallable[_document_service_pb2.GetDocumentUsageRequest, _document_service_pb2.GetDocumentUsageResponse]  # type: ignore[assignment]
+    """Returns what the workspace stores and how much it may. It counts documents that the caller may not see, so it is for who
+    manages documents.
+
+    Errors: FIELDS_INVALID.
+    """
     ResolveDocuments: _aio.UnaryUnaryMultiCallable[_document_service_pb2.ResolveDocumentsRequest, _document_service_pb2.ResolveDocumentsResponse]  # type: ignore[assignment]
     """Tells which of some documents a user may see now, and what they are called now.
 
@@ -249,7 +263,7 @@ class DocumentServiceServicer:
         not seen by many. A name that a document has which the caller may not see is taken.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        DEPENDENCY_UNAVAILABLE.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
         """
 
     def UploadDocument(
@@ -261,7 +275,8 @@ class DocumentServiceServicer:
         order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
-        DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
+        DEPENDENCY_UNAVAILABLE.
         """
 
     def StartUpload(
@@ -270,10 +285,10 @@ class DocumentServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_document_service_pb2.StartUploadResponse, _abc.Awaitable[_document_service_pb2.StartUploadResponse]]:
         """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
-        most 100 under way in a workspace.
+        most 100 under way in a workspace, and what they announce counts as stored from now on.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        UPLOAD_LIMIT_REACHED.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
         """
 
     def GetUpload(
@@ -291,8 +306,8 @@ class DocumentServiceServicer:
         request: _document_service_pb2.AppendUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_document_service_pb2.AppendUploadResponse, _abc.Awaitable[_document_service_pb2.AppendUploadResponse]]:
-        """Adds a part of up to 8 MiB at `offset`, which must be what has arrived so far. A part that has arrived already, by an
-        earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
+        """Adds a part at `offset`, which must be what has arrived so far: 256 KiB to 8 MiB, or less if it is the last. A part that has
+        arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
         DEPENDENCY_UNAVAILABLE.
@@ -306,7 +321,7 @@ class DocumentServiceServicer:
         """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
         """
 
     def CancelUpload(
@@ -395,6 +410,17 @@ class DocumentServiceServicer:
         nothing changed, nothing changes.
 
         Errors: NOT_FOUND, INGESTION_STATE_CONFLICT while it is being processed.
+        """
+
+    def GetDocumentUsage(
+        self,
+        request: _document_service_pb2.GetDocumentUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_service_pb2.GetDocumentUsageResponse, _abc.Awaitable[_document_service_pb2.GetDocumentUsageResponse]]:
+        """Returns what the workspace stores and how much it may. It counts documents that the caller may not see, so it is for who
+        manages documents.
+
+        Errors: FIELDS_INVALID.
         """
 
     def ResolveDocuments(

@@ -24,29 +24,36 @@ _sym_db = _symbol_database.Default()
 
 from plinth.documents.v1 import document_pb2 as plinth_dot_documents_dot_v1_dot_document__pb2
 from plinth.documents.v1 import ingestion_pb2 as plinth_dot_documents_dot_v1_dot_ingestion__pb2
+from plinth.options.v1 import meter_pb2 as plinth_dot_options_dot_v1_dot_meter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/documents/v1/events.proto\x12\x13plinth.documents.v1\x1a\"plinth/documents/v1/document.proto\x1a#plinth/documents/v1/ingestion.proto\"\xa6\x01\n\x0f\x44ocumentCreated\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x16\n\x06\x61uthor\x18\x03 \x01(\tR\x06\x61uthor\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xba\x01\n\x14\x44ocumentVersionAdded\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x16\n\x06\x61uthor\x18\x03 \x01(\tR\x06\x61uthor\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\"\xd9\x02\n\x0f\x44ocumentUpdated\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x12\n\x04tags\x18\x03 \x03(\tR\x04tags\x12N\n\x08metadata\x18\x04 \x03(\x0b\x32\x32.plinth.documents.v1.DocumentUpdated.MetadataEntryR\x08metadata\x12?\n\nvisibility\x18\x05 \x01(\x0b\x32\x1f.plinth.documents.v1.VisibilityR\nvisibility\x12%\n\x0e\x63hanged_fields\x18\x06 \x03(\tR\rchangedFields\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"P\n\x0f\x44ocumentDeleted\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"\xc4\x01\n\x0f\x44ocumentIndexed\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x1c\n\tingestion\x18\x03 \x01(\tR\tingestion\x12\x1d\n\npage_count\x18\x04 \x01(\x05R\tpageCount\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x1f\n\x0b\x63hunk_count\x18\x06 \x01(\x05R\nchunkCount\"m\n\x11IngestionAdvanced\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12<\n\tingestion\x18\x02 \x01(\x0b\x32\x1e.plinth.documents.v1.IngestionR\tingestionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/documents/v1/events.proto\x12\x13plinth.documents.v1\x1a\"plinth/documents/v1/document.proto\x1a#plinth/documents/v1/ingestion.proto\x1a\x1dplinth/options/v1/meter.proto\"\xc9\x01\n\x0f\x44ocumentCreated\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x16\n\x06\x61uthor\x18\x03 \x01(\tR\x06\x61uthor\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes:!\xaa\xbb\x18\x1d\n\x0f\x64ocuments.bytes\x12\nsize_bytes\"\xdd\x01\n\x14\x44ocumentVersionAdded\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x16\n\x06\x61uthor\x18\x03 \x01(\tR\x06\x61uthor\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256:!\xaa\xbb\x18\x1d\n\x0f\x64ocuments.bytes\x12\nsize_bytes\"\xf5\x02\n\x0f\x44ocumentUpdated\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\x12\n\x04tags\x18\x03 \x03(\tR\x04tags\x12N\n\x08metadata\x18\x04 \x03(\x0b\x32\x32.plinth.documents.v1.DocumentUpdated.MetadataEntryR\x08metadata\x12?\n\nvisibility\x18\x05 \x01(\x0b\x32\x1f.plinth.documents.v1.VisibilityR\nvisibility\x12%\n\x0e\x63hanged_fields\x18\x06 \x03(\tR\rchangedFields\x12\x1a\n\x08revision\x18\x07 \x01(\x05R\x08revision\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"P\n\x0f\x44ocumentDeleted\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\"\x8f\x02\n\x0f\x44ocumentIndexed\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12\x18\n\x07version\x18\x02 \x01(\x05R\x07version\x12\x1c\n\tingestion\x18\x03 \x01(\tR\tingestion\x12\x1d\n\npage_count\x18\x04 \x01(\x05R\tpageCount\x12\x1d\n\nsize_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x1f\n\x0b\x63hunk_count\x18\x06 \x01(\x05R\nchunkCount\x12#\n\rmetered_pages\x18\x07 \x01(\x05R\x0cmeteredPages:$\xaa\xbb\x18 \n\x0f\x64ocuments.pages\x12\rmetered_pages\"m\n\x11IngestionAdvanced\x12\x1a\n\x08\x64ocument\x18\x01 \x01(\tR\x08\x64ocument\x12<\n\tingestion\x18\x02 \x01(\x0b\x32\x1e.plinth.documents.v1.IngestionR\tingestionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plinth.documents.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DOCUMENTCREATED']._loaded_options = None
+  _globals['_DOCUMENTCREATED']._serialized_options = b'\252\273\030\035\n\017documents.bytes\022\nsize_bytes'
+  _globals['_DOCUMENTVERSIONADDED']._loaded_options = None
+  _globals['_DOCUMENTVERSIONADDED']._serialized_options = b'\252\273\030\035\n\017documents.bytes\022\nsize_bytes'
   _globals['_DOCUMENTUPDATED_METADATAENTRY']._loaded_options = None
   _globals['_DOCUMENTUPDATED_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_DOCUMENTCREATED']._serialized_start=131
-  _globals['_DOCUMENTCREATED']._serialized_end=297
-  _globals['_DOCUMENTVERSIONADDED']._serialized_start=300
-  _globals['_DOCUMENTVERSIONADDED']._serialized_end=486
-  _globals['_DOCUMENTUPDATED']._serialized_start=489
-  _globals['_DOCUMENTUPDATED']._serialized_end=834
-  _globals['_DOCUMENTUPDATED_METADATAENTRY']._serialized_start=775
-  _globals['_DOCUMENTUPDATED_METADATAENTRY']._serialized_end=834
-  _globals['_DOCUMENTDELETED']._serialized_start=836
-  _globals['_DOCUMENTDELETED']._serialized_end=916
-  _globals['_DOCUMENTINDEXED']._serialized_start=919
-  _globals['_DOCUMENTINDEXED']._serialized_end=1115
-  _globals['_INGESTIONADVANCED']._serialized_start=1117
-  _globals['_INGESTIONADVANCED']._serialized_end=1226
+  _globals['_DOCUMENTINDEXED']._loaded_options = None
+  _globals['_DOCUMENTINDEXED']._serialized_options = b'\252\273\030 \n\017documents.pages\022\rmetered_pages'
+  _globals['_DOCUMENTCREATED']._serialized_start=162
+  _globals['_DOCUMENTCREATED']._serialized_end=363
+  _globals['_DOCUMENTVERSIONADDED']._serialized_start=366
+  _globals['_DOCUMENTVERSIONADDED']._serialized_end=587
+  _globals['_DOCUMENTUPDATED']._serialized_start=590
+  _globals['_DOCUMENTUPDATED']._serialized_end=963
+  _globals['_DOCUMENTUPDATED_METADATAENTRY']._serialized_start=904
+  _globals['_DOCUMENTUPDATED_METADATAENTRY']._serialized_end=963
+  _globals['_DOCUMENTDELETED']._serialized_start=965
+  _globals['_DOCUMENTDELETED']._serialized_end=1045
+  _globals['_DOCUMENTINDEXED']._serialized_start=1048
+  _globals['_DOCUMENTINDEXED']._serialized_end=1319
+  _globals['_INGESTIONADVANCED']._serialized_start=1321
+  _globals['_INGESTIONADVANCED']._serialized_end=1430
 # @@protoc_insertion_point(module_scope)

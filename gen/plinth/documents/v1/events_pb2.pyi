@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DocumentCreated(_message.Message):
-    """A document was created."""
+    """A document was created, with its first version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -132,10 +132,13 @@ class DocumentUpdated(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     VISIBILITY_FIELD_NUMBER: _builtins.int
     CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """`workspaces/{uuid}/documents/{uuid}`"""
     display_name: _builtins.str
     """What people call it now."""
+    revision: _builtins.int
+    """Which change of the document this is: it grows with each."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its tags now."""
@@ -161,10 +164,11 @@ class DocumentUpdated(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         visibility: _document_pb2.Visibility | None = ...,
         changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["visibility", b"visibility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "display_name", b"display_name", "document", b"document", "metadata", b"metadata", "tags", b"tags", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "display_name", b"display_name", "document", b"document", "metadata", b"metadata", "revision", b"revision", "tags", b"tags", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,6 +212,7 @@ class DocumentIndexed(_message.Message):
     PAGE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CHUNK_COUNT_FIELD_NUMBER: _builtins.int
+    METERED_PAGES_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """`workspaces/{uuid}/documents/{uuid}`"""
     version: _builtins.int
@@ -220,6 +225,8 @@ class DocumentIndexed(_message.Message):
     """Size in bytes."""
     chunk_count: _builtins.int
     """How many chunks it was cut into."""
+    metered_pages: _builtins.int
+    """The same as `page_count`; 0 where this version was indexed before, and is again."""
     def __init__(
         self,
         *,
@@ -229,10 +236,11 @@ class DocumentIndexed(_message.Message):
         page_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
         chunk_count: _builtins.int = ...,
+        metered_pages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "document", b"document", "ingestion", b"ingestion", "page_count", b"page_count", "size_bytes", b"size_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "document", b"document", "ingestion", b"ingestion", "metered_pages", b"metered_pages", "page_count", b"page_count", "size_bytes", b"size_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,20 +135,16 @@ class WatchIngestionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`workspaces/{uuid}/ingestions/{uuid}`"""
-    cursor: _builtins.str
-    """Behind which point to begin, from a message of an earlier stream; empty: where it stands now."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,14 +152,11 @@ Global___WatchIngestionRequest: _TypeAlias = WatchIngestionRequest  # noqa: Y015
 
 @_typing.final
 class WatchIngestionResponse(_message.Message):
-    """A move of the ingestion, or a heartbeat."""
+    """How the ingestion goes, or a heartbeat."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INGESTION_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
-    cursor: _builtins.str
-    """Where to go on after a break."""
     @_builtins.property
     def ingestion(self) -> _ingestion_pb2.Ingestion:
         """The ingestion as it is now; absent in a heartbeat."""
@@ -172,11 +165,10 @@ class WatchIngestionResponse(_message.Message):
         self,
         *,
         ingestion: _ingestion_pb2.Ingestion | None = ...,
-        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ingestion", b"ingestion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "ingestion", b"ingestion"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ingestion", b"ingestion"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,20 +181,16 @@ class WatchIngestionSseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`workspaces/{uuid}/ingestions/{uuid}`"""
-    cursor: _builtins.str
-    """Behind which point to begin; a `Last-Event-ID` goes before it; empty: where it stands now."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

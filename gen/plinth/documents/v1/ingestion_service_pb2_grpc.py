@@ -98,20 +98,20 @@ class IngestionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchIngestion(self, request, context):
-        """Tells how an ingestion goes: where it stands at once, then every move, until it has come to its end. Messages without an
-        ingestion are heartbeats.
+        """Tells how an ingestion goes: where it stands at once, then each time that it has moved, within a second, until it has come
+        to its end. Whoever lost the stream asks again. Messages without an ingestion are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: NOT_FOUND, also as soon as the caller may see the document no more; FIELDS_INVALID, DEPENDENCY_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchIngestionSse(self, request, context):
-        """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON, `id` its cursor, which a browser sends
-        back as `Last-Event-ID`; comments are heartbeats.
+        """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON; comments are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,16 +47,16 @@ class IngestionServiceStub:
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
     """
     WatchIngestion: _grpc.UnaryStreamMultiCallable[_ingestion_service_pb2.WatchIngestionRequest, _ingestion_service_pb2.WatchIngestionResponse]
-    """Tells how an ingestion goes: where it stands at once, then every move, until it has come to its end. Messages without an
-    ingestion are heartbeats.
+    """Tells how an ingestion goes: where it stands at once, then each time that it has moved, within a second, until it has come
+    to its end. Whoever lost the stream asks again. Messages without an ingestion are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+    Errors: NOT_FOUND, also as soon as the caller may see the document no more; FIELDS_INVALID, DEPENDENCY_UNAVAILABLE,
+    SHUTTING_DOWN.
     """
     WatchIngestionSse: _grpc.UnaryStreamMultiCallable[_ingestion_service_pb2.WatchIngestionSseRequest, _httpbody_pb2.HttpBody]
-    """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON, `id` its cursor, which a browser sends
-    back as `Last-Event-ID`; comments are heartbeats.
+    """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON; comments are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     RetryIngestion: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.RetryIngestionRequest, _ingestion_service_pb2.RetryIngestionResponse]
     """Begins a dead or cancelled ingestion again at the stage that failed. One that is under way or has succeeded stays as it is.
@@ -94,16 +94,16 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID.
     """
     WatchIngestion: _aio.UnaryStreamMultiCallable[_ingestion_service_pb2.WatchIngestionRequest, _ingestion_service_pb2.WatchIngestionResponse]  # type: ignore[assignment]
-    """Tells how an ingestion goes: where it stands at once, then every move, until it has come to its end. Messages without an
-    ingestion are heartbeats.
+    """Tells how an ingestion goes: where it stands at once, then each time that it has moved, within a second, until it has come
+    to its end. Whoever lost the stream asks again. Messages without an ingestion are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+    Errors: NOT_FOUND, also as soon as the caller may see the document no more; FIELDS_INVALID, DEPENDENCY_UNAVAILABLE,
+    SHUTTING_DOWN.
     """
     WatchIngestionSse: _aio.UnaryStreamMultiCallable[_ingestion_service_pb2.WatchIngestionSseRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON, `id` its cursor, which a browser sends
-    back as `Last-Event-ID`; comments are heartbeats.
+    """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON; comments are heartbeats.
 
-    Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+    Errors: NOT_FOUND, FIELDS_INVALID, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
     """
     RetryIngestion: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.RetryIngestionRequest, _ingestion_service_pb2.RetryIngestionResponse]  # type: ignore[assignment]
     """Begins a dead or cancelled ingestion again at the stage that failed. One that is under way or has succeeded stays as it is.
@@ -153,10 +153,11 @@ class IngestionServiceServicer:
         request: _ingestion_service_pb2.WatchIngestionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ingestion_service_pb2.WatchIngestionResponse], _abc.AsyncIterator[_ingestion_service_pb2.WatchIngestionResponse]]:
-        """Tells how an ingestion goes: where it stands at once, then every move, until it has come to its end. Messages without an
-        ingestion are heartbeats.
+        """Tells how an ingestion goes: where it stands at once, then each time that it has moved, within a second, until it has come
+        to its end. Whoever lost the stream asks again. Messages without an ingestion are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: NOT_FOUND, also as soon as the caller may see the document no more; FIELDS_INVALID, DEPENDENCY_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
 
     def WatchIngestionSse(
@@ -164,10 +165,9 @@ class IngestionServiceServicer:
         request: _ingestion_service_pb2.WatchIngestionSseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON, `id` its cursor, which a browser sends
-        back as `Last-Event-ID`; comments are heartbeats.
+        """WatchIngestion as server-sent events, for browsers: `data` is an Ingestion in JSON; comments are heartbeats.
 
-        Errors: NOT_FOUND, FIELDS_INVALID, CURSOR_INVALID, CURSOR_EXPIRED, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: NOT_FOUND, FIELDS_INVALID, DEPENDENCY_UNAVAILABLE, SHUTTING_DOWN.
         """
 
     def RetryIngestion(

@@ -196,6 +196,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What is asked does not fit where the ingestion stands. Example: {"state": "INGESTION_STATE_PARSED"}"""
     ERROR_REASON_DOCUMENT_LIMIT_REACHED: _ErrorReason.ValueType  # 509
     """The workspace has as many documents as it may. Example: {"limit": "100000"}"""
+    ERROR_REASON_VERSION_LIMIT_REACHED: _ErrorReason.ValueType  # 510
+    """The document has as many versions as it may: delete it, or upload under another name. Example: {"limit": "1000"}"""
+    ERROR_REASON_STORAGE_LIMIT_REACHED: _ErrorReason.ValueType  # 511
+    """The workspace stores as many bytes as it may, with what uploads under way have announced. Example: {"limit_bytes": "107374182400"}"""
     ERROR_REASON_SEMANTIC_UNAVAILABLE: _ErrorReason.ValueType  # 600
     """The index has no vectors: too few passages yet, or none are wanted. Search by words. Example: {"embedder": "EMBEDDER_KIND_LSA"}"""
     ERROR_REASON_EMBEDDER_NOT_CONFIGURED: _ErrorReason.ValueType  # 601
@@ -389,6 +393,10 @@ ERROR_REASON_INGESTION_STATE_CONFLICT: ErrorReason.ValueType  # 508
 """What is asked does not fit where the ingestion stands. Example: {"state": "INGESTION_STATE_PARSED"}"""
 ERROR_REASON_DOCUMENT_LIMIT_REACHED: ErrorReason.ValueType  # 509
 """The workspace has as many documents as it may. Example: {"limit": "100000"}"""
+ERROR_REASON_VERSION_LIMIT_REACHED: ErrorReason.ValueType  # 510
+"""The document has as many versions as it may: delete it, or upload under another name. Example: {"limit": "1000"}"""
+ERROR_REASON_STORAGE_LIMIT_REACHED: ErrorReason.ValueType  # 511
+"""The workspace stores as many bytes as it may, with what uploads under way have announced. Example: {"limit_bytes": "107374182400"}"""
 ERROR_REASON_SEMANTIC_UNAVAILABLE: ErrorReason.ValueType  # 600
 """The index has no vectors: too few passages yet, or none are wanted. Search by words. Example: {"embedder": "EMBEDDER_KIND_LSA"}"""
 ERROR_REASON_EMBEDDER_NOT_CONFIGURED: ErrorReason.ValueType  # 601

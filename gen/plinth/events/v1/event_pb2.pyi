@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Event(_message.Message):
     """Something that happened in a workspace, as CloudEvents 1.0 tells it. Events are never changed; they are kept for the
-    retention time of the log.
+    retention time of the log. There is none about what not everyone in the workspace may see.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

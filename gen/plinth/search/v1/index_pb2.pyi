@@ -74,7 +74,7 @@ class Index(_message.Message):
     embedder: Global___EmbedderKind.ValueType
     """How passages get their vectors. A change builds a new set beside the old one, which serves until then."""
     log_queries: _builtins.bool
-    """Whether queries are kept for analytics, for 90 days."""
+    """Whether queries are kept for analytics, for 90 days. Where they are kept no more, those that were are deleted."""
     document_count: _builtins.int
     """How many documents can be found."""
     passage_count: _builtins.int
@@ -85,7 +85,7 @@ class Index(_message.Message):
     """Changes with every change of its settings."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The languages of the documents, the most frequent first, as BCP 47 tags."""
+        """The languages of the passages, the most frequent first, as BCP 47 tags."""
 
     @_builtins.property
     def live(self) -> Global___VectorSet:

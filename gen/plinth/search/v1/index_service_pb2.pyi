@@ -210,7 +210,7 @@ class DocumentFacts(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
-    PAGE_COUNT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """`workspaces/{uuid}/documents/{uuid}`"""
     version: _builtins.int
@@ -225,8 +225,8 @@ class DocumentFacts(_message.Message):
     """Who created it, `users/{uuid}`."""
     everyone: _builtins.bool
     """Whether everyone in the workspace may see it."""
-    page_count: _builtins.int
-    """How many pages it has; 0 where its kind has none."""
+    revision: _builtins.int
+    """Which change of the document these facts are of: it grows with each. What is older than what is known changes nothing."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its tags."""
@@ -267,11 +267,11 @@ class DocumentFacts(_message.Message):
         members: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
-        page_count: _builtins.int = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "display_name", b"display_name", "document", b"document", "everyone", b"everyone", "language", b"language", "media_type", b"media_type", "members", b"members", "metadata", b"metadata", "page_count", b"page_count", "roles", b"roles", "tags", b"tags", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "display_name", b"display_name", "document", b"document", "everyone", b"everyone", "language", b"language", "media_type", b"media_type", "members", b"members", "metadata", b"metadata", "revision", b"revision", "roles", b"roles", "tags", b"tags", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -290,6 +290,7 @@ class Passage(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     chunk: _builtins.str
     """Its stable id."""
     ordinal: _builtins.int
@@ -302,6 +303,8 @@ class Passage(_message.Message):
     """Its first Unicode code point in the document's plain text."""
     end: _builtins.int
     """One past its last."""
+    language: _builtins.str
+    """Its language, as a BCP 47 tag, where it is another one than that of the others; empty: it is not."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings that it stands under, the outermost first."""
@@ -316,10 +319,11 @@ class Passage(_message.Message):
         page: _builtins.int = ...,
         start: _builtins.int = ...,
         end: _builtins.int = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "headings", b"headings", "ordinal", b"ordinal", "page", b"page", "start", b"start", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "headings", b"headings", "language", b"language", "ordinal", b"ordinal", "page", b"page", "start", b"start", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,7 +347,7 @@ class StageChunksRequest(_message.Message):
     version: _builtins.int
     """The version, from 1."""
     language: _builtins.str
-    """The language, as a BCP 47 tag; empty: not clear."""
+    """The language of passages that state no other one, as a BCP 47 tag; empty: not clear."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]:
         """The passages: at most 200."""

@@ -94,7 +94,7 @@ class AuditEvent(_message.Message):
 
     @_builtins.property
     def detail(self) -> _struct_pb2.Struct:
-        """The event as it was recorded, without secrets."""
+        """The event as it was recorded, without secrets; empty for all but owners where not everyone may see the resource."""
 
     def __init__(
         self,

@@ -29,7 +29,6 @@ class _Style:
 def read(source: BinaryIO, out: Transcript) -> None:
     """The body, then notes and comments."""
     package = Package(source, out.limits)
-    out.title = package.title()
     document = package.xml(package.main)
     reader = _Reader(out, _styles(package), document)
     for body in children(document, "body"):

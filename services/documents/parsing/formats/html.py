@@ -24,7 +24,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 
 
 def read(source: BinaryIO, out: Transcript) -> None:
-    """The page's title, and its body."""
+    """The body of the page."""
     data = source.read()
     declared = _CHARSET.search(data[:_CHARSET_BYTES])
     write(decode(data, out, declared[1].decode("ascii", "ignore") if declared else ""), out)
@@ -37,7 +37,6 @@ def write(text: str, out: Transcript) -> None:
     root = etree.fromstring(data, parser) if text.strip() else None
     if root is None:
         return
-    out.title = "".join(root.find(".//title").itertext()) if root.find(".//title") is not None else ""
     _Writer(out).write(root)
 
 

@@ -18,8 +18,7 @@ def read(source: BinaryIO, out: Transcript) -> None:
     """The head, the body, the attachments."""
     # From a file it would be read as text, and the line ends of attachments be changed.
     message = message_from_bytes(source.read())
-    subject = _header(message, "Subject")
-    out.heading(subject)
+    out.heading(_header(message, "Subject"))
     out.paragraph("\n".join(f"{name}: {value}" for name in _SHOWN if (value := _header(message, name))))
     attachments = []
     for part in _parts(message):
@@ -30,7 +29,6 @@ def read(source: BinaryIO, out: Transcript) -> None:
         elif part.get_content_maintype() == "text":
             for paragraph in text.paragraphs(text.decode(_content(part), out, part.get_content_charset() or "")):
                 out.paragraph(paragraph)
-    out.title = subject
     for part in attachments:
         out.attach(_name(part), _content(part))
 

@@ -89,12 +89,6 @@ class Package:
         target = next((target for one, target in self._relations(part).values() if one == kind), "")
         return self.optional(target)
 
-    def title(self) -> str:
-        """What the document's properties call it."""
-        core = self.related("", "core-properties")
-        title = find(core, "title") if core is not None else None
-        return (title.text or "") if title is not None else ""
-
     def _relations(self, part: str) -> dict[str, tuple[str, str]]:
         folder, file = posixpath.split(part)
         relations = self.optional(posixpath.join(folder, "_rels", f"{file}.rels"))

@@ -41,7 +41,6 @@ def read(source: BinaryIO, out: Transcript) -> None:
     """Page by page, then told apart: sizes mean something only in the whole document."""
     pdf = _open(source)
     try:
-        out.title = pdf.get_metadata_value("Title")
         pages = len(pdf)
         if pages > out.limits.pages:
             raise ParseFailed(Reason.TOO_LARGE, f"The document has more than {out.limits.pages:,} pages.")

@@ -16,7 +16,6 @@ _MARGINS = ("dt", "ftr", "sldNum", "hdr", "sldImg")
 def read(source: BinaryIO, out: Transcript) -> None:
     """The slides as they are shown; each is a page."""
     package = Package(source, out.limits)
-    out.title = package.title()
     slides = package.targets(package.main)
     for entry in package.xml(package.main).iter("{*}sldId"):
         # Its own number is an attribute of the same name without a namespace.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from services.documents.model.parsed import Parsed
-from services.documents.parsing.failures import ParseFailed, Reason
+from services.documents.parsing.failures import ParseFailed, Reason, unsupported
 from services.documents.parsing.formats.transcript import Transcript
-from services.documents.parsing.language import detect
+from services.documents.parsing.language import detect, in_languages
 from services.documents.parsing.limits import Limits
 
 
@@ -24,7 +24,6 @@ def read(
     formats: Sequence[Format],
     source: BinaryIO,
     media_type: str,
-    name: str,
     limits: Limits,
     progress: Callable[[int], None],
 ) -> Parsed:
@@ -34,7 +33,7 @@ def read(
     def read_into(source: BinaryIO, media_type: str, out: Transcript) -> None:
         one = by_type.get(media_type)
         if one is None:
-            raise ParseFailed(Reason.UNSUPPORTED, f"Files of the type {media_type} cannot be read.")
+            raise unsupported(media_type)
         try:
             one.read(source, out)
         except RecursionError as error:
@@ -47,15 +46,10 @@ def read(
     if not out.drafts:
         out.warn("The document holds no text.")
     progress(out.page_count)
+    language = detect(out.drafts)
     return Parsed.of(
-        out.drafts,
-        media_type=media_type,
-        language=detect(out.drafts),
-        title=" ".join(out.title.split())[:500] or _first_heading(out) or name,
+        in_languages(out.drafts, language),
+        language=language,
         page_count=out.page_count,
         warnings=out.warnings,
     )
-
-
-def _first_heading(out: Transcript) -> str:
-    return next((draft.text[:500] for draft in out.drafts if draft.level), "")

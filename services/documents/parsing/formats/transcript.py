@@ -14,6 +14,8 @@ from services.documents.parsing.sniff import sniff
 
 _PROGRESS_SECONDS = 0.2
 _WARNINGS = 20
+_WARNING_CHARACTERS = 300
+_NAME_CHARACTERS = 100
 _HEADING_LEVELS = 6
 _CELL_GAP = " | "
 # Controls, noncharacters, halves of surrogate pairs, soft hyphens, what is invisible inside of words: nothing that can
@@ -40,7 +42,6 @@ class Transcript:
         read: Callable[[BinaryIO, str, "Transcript"], None],
     ) -> None:
         self.limits = limits
-        self.title = ""
         self.page_count = 0
         self.depth = 0
         self._progress = progress
@@ -121,10 +122,12 @@ class Transcript:
     def warn(self, message: str) -> None:
         """Something is missing here."""
         if len(self._warnings) < _WARNINGS:
-            self._warnings.append(_cleaned(message))
+            self._warnings.append(_cleaned(message[:_WARNING_CHARACTERS]))
 
     def attach(self, name: str, data: bytes) -> None:
         """A file inside of this one, under a heading of its name. One that cannot be read is a warning."""
+        # What it is called is for people; nothing hangs on it but its end, which may tell what it is.
+        name = name if len(name) <= _NAME_CHARACTERS else f"…{name[-_NAME_CHARACTERS:]}"
         if self._attachments >= self.limits.attachments or self.depth >= self.limits.depth:
             self.warn(f"The attachment {name} was left out: there are too many of them, or they are nested too deeply.")
             return
@@ -140,14 +143,14 @@ class Transcript:
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """Pages and titles of a file inside are not those of the document."""
-        page, title = self._page, self.title
+        """Pages of a file inside are not those of the document."""
+        page = self._page
         self.depth += 1
         try:
             yield
         finally:
             self.depth -= 1
-            self._page, self.title = page, title
+            self._page = page
 
     def _add(self, kind: BlockKind, text: str, level: int = 0) -> None:
         self._check_room(len(text))

@@ -19,7 +19,6 @@ def read(source: BinaryIO, out: Transcript) -> None:
     open_zip(source, out.limits)
     source.seek(0)
     workbook = load_workbook(source, read_only=True, data_only=True, keep_links=False)
-    out.title = workbook.properties.title or ""
     for sheet in workbook.worksheets:
         out.start_page()
         out.heading(sheet.title)

@@ -5,25 +5,28 @@ so there is no moment in which it can be forgotten.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
-from plinth.search.v1 import events_pb2, index_pb2
 from services.kernel.clock import Clock
 from services.kernel.ids import new_id
 from services.kernel.jobs import NewJob
-from services.kernel.wire import timestamp
 from services.search.embedders.build import Embedders
+from services.search.messages import swapped_message
 from services.search.model.index import EmbedderKind, Index
 from services.search.model.lsa import MIN_CHUNKS
+from services.search.model.names import INDEX
 from services.search.model.vectors import Model, ModelState, outgrown
 from services.search.service.units import QUEUE, SearchUnitOfWork
 
 BUILD = "search.vectors.build"
 DROP = "search.vectors.drop"
+PRUNE = "search.vectors.prune"
+_PRUNED_EVERY = timedelta(days=7)
 # With an hour between the later ones, a provider may be away for days.
 _ATTEMPTS = 100
 
 
-class Succession:
+class ModelLifecycle:
     """The states of models."""
 
     def __init__(self, clock: Clock, embedders: Embedders) -> None:
@@ -75,20 +78,7 @@ class Succession:
             self.retire(uow, index, before)
         model = replace(model, state=ModelState.LIVE)
         uow.repo.models.save(model)
-        uow.emit(
-            index.name,
-            events_pb2.IndexSwapped(
-                index=index.name,
-                live=index_pb2.VectorSet(
-                    embedder=index_pb2.EmbedderKind.Value(f"EMBEDDER_KIND_{model.embedder.name}"),
-                    model=model.name,
-                    dimensions=model.dimensions,
-                    vector_count=uow.repo.vectors.count(model),
-                    approximate=model.approximate,
-                    create_time=timestamp(model.create_time),
-                ),
-            ),
-        )
+        uow.emit(index.name, swapped_message(index, model.vectors))
         self.follow(uow, index)
 
     def turn_void(self, uow: SearchUnitOfWork, index: Index, model: Model) -> None:
@@ -111,6 +101,21 @@ class Succession:
         """Have a worker do what a model lacks; `why` tells apart what one job may have looked at already."""
         uow.enqueue(_job(BUILD, index, model, f"{model.model_id}{why}"))
 
+    def ask_where_due(self, uow: SearchUnitOfWork) -> None:
+        """Have workers look for words that nobody has any more, in a system session."""
+        for workspace_id, model_id in uow.repo.models.unpruned(self._clock.now() - _PRUNED_EVERY):
+            name = INDEX.format(workspace=workspace_id)
+            uow.enqueue(
+                NewJob(
+                    QUEUE,
+                    PRUNE,
+                    model_id.bytes,
+                    workspace_id=workspace_id,
+                    unique_key=str(model_id),
+                    subject=name,
+                )
+            )
+
     def _begin(self, uow: SearchUnitOfWork, index: Index, models: dict[ModelState, Model]) -> None:
         void = models.get(ModelState.VOID)
         if void is not None:
@@ -126,6 +131,7 @@ class Succession:
             next_chunk_no=0,
             end_chunk_no=0,
             approximate=False,
+            vector_count=0,
             create_time=self._clock.now(),
         )
         uow.repo.models.add(model)
@@ -134,7 +140,7 @@ class Succession:
     def _end(self, uow: SearchUnitOfWork, index: Index, live: Model | None) -> None:
         if live is not None:
             self.retire(uow, index, live)
-            uow.emit(index.name, events_pb2.IndexSwapped(index=index.name))
+            uow.emit(index.name, swapped_message(index, None))
 
 
 def _too_small(index: Index) -> bool:

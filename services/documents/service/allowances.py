@@ -3,10 +3,10 @@
 from typing import Protocol
 from uuid import UUID
 
-from services.documents.model.limits import Allowance
+from services.documents.model.allowance import Allowance
 
 
-class Limits(Protocol):
+class Allowances(Protocol):
     """Knows what each workspace may store."""
 
     def of(self, workspace_id: UUID) -> Allowance:
@@ -15,12 +15,12 @@ class Limits(Protocol):
 
 
 class SameForAll:
-    """The limits of a mesh without plans: those of the settings, for every workspace."""
+    """Those of a mesh without plans: the ones of the settings, for every workspace."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
 
     def of(self, workspace_id: UUID) -> Allowance:
-        """See Limits."""
+        """See Allowances."""
         del workspace_id
         return self._allowance

@@ -20,18 +20,18 @@ from services.search.embedders.build import Embedders
 from services.search.embedders.lsa import LsaChild
 from services.search.errors import EmbedderNotConfigured
 from services.search.model.index import EmbedderKind, Index
-from services.search.model.lsa import Projection, sample
+from services.search.model.lsa import Projection, dimensions_of, sample
 from services.search.model.segments import Segment
 from services.search.model.vectors import Model, ModelState
 from services.search.repository.graphs import Graphs
 from services.search.repository.segments import SegmentState
 from services.search.service.asking import asking
-from services.search.service.succession import Succession
+from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.units import SearchUnitOfWork, SearchUnits
 
 # So many passages are folded at once, so many vectors written in one commit, so many terms read, so many rows deleted.
 _FOLDED = 20_000
-_WRITTEN = 2_000
+_WRITTEN = 500
 _TERMS = 5_000
 _DELETED = 5_000
 _TRIES = 5
@@ -44,7 +44,7 @@ class _Superseded(Exception):
     """The model is not wanted any more."""
 
 
-class Building:
+class VectorBuilds:
     """What the jobs do. `check` raises what ends one early; so does `wait`, which sleeps for so many seconds."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Building:
         units: SearchUnits,
         clock: Clock,
         embedders: Embedders,
-        succession: Succession,
+        lifecycle: ModelLifecycle,
         graphs: Graphs,
         *,
         graph_from: int,
@@ -60,7 +60,7 @@ class Building:
         self._units = units
         self._clock = clock
         self._embedders = embedders
-        self._succession = succession
+        self._lifecycle = lifecycle
         self._graphs = graphs
         self._graph_from = graph_from
 
@@ -73,10 +73,16 @@ class Building:
             model = self._prepared(workspace_id, model_id, check)
             while model is not None:
                 model = self._filled(model, check)
-                model = self._finished(self._with_graph(model, wait))
+                model = self._finished(*self._with_graph(model, wait))
         except _Superseded:
             # Whoever had it deleted may have been done before the graph was there.
             self._graphs.drop(model_id, wait)
+
+    def ask_where_due(self) -> None:
+        """Have workers prune the models that none has looked through for long."""
+        with self._units.system() as uow:
+            self._lifecycle.ask_where_due(uow)
+            uow.commit()
 
     def drop(self, workspace_id: UUID, model_id: UUID, check: Check, wait: Wait) -> None:
         """Delete a model and all that it has."""
@@ -89,6 +95,27 @@ class Building:
         self._graphs.drop(model_id, wait)
         with self._units(workspace_id) as uow:
             uow.repo.models.remove(workspace_id, model_id)
+            uow.commit()
+
+    def prune(self, workspace_id: UUID, model_id: UUID, check: Check) -> None:
+        """Have a latent semantic model that serves forget the terms that no passage has any more."""
+        with self._units(workspace_id) as uow:
+            model = uow.repo.models.get(workspace_id, model_id)
+            if model is None or model.state is not ModelState.LIVE:
+                return
+            projection = Projection.from_parts(uow.repo.models.parts(model))
+        terms, gone = list(projection.rows), set[str]()
+        for start in range(0, len(terms), _TERMS):
+            check()
+            with self._units(workspace_id) as uow:
+                gone |= uow.repo.postings.lacking(workspace_id, terms[start : start + _TERMS])
+        with self._units(workspace_id) as uow:
+            uow.repo.indexes.lock(workspace_id, self._clock.now())
+            if uow.repo.models.get(workspace_id, model_id) is None:
+                return
+            if gone:
+                uow.repo.models.replace_parts(model, projection.without(gone).to_parts())
+            uow.repo.models.prune(model, self._clock.now())
             uow.commit()
 
     def _prepared(self, workspace_id: UUID, model_id: UUID, check: Check) -> Model | None:
@@ -104,7 +131,7 @@ class Building:
                 self._give_up(model)
                 return None
             parts, fitted_chunks = fitted
-            dimensions = Projection.from_parts(parts).dimensions
+            dimensions = dimensions_of(parts)
             model = replace(model, name=f"lsa-{dimensions}", dimensions=dimensions, fitted_chunks=fitted_chunks)
         else:
             embedder = self._embedders.of(model.embedder)
@@ -137,7 +164,7 @@ class Building:
     def _give_up(self, model: Model) -> None:
         with self._units(model.workspace_id) as uow:
             index, now = self._hold(uow, model)
-            self._succession.turn_void(uow, index, now)
+            self._lifecycle.turn_void(uow, index, now)
             uow.commit()
 
     def _filled(self, model: Model, check: Check) -> Model:
@@ -168,7 +195,7 @@ class Building:
 
     def _asked(self, model: Model, check: Check) -> Model:
         if not self._embedders.may_make(model):
-            raise EmbedderNotConfigured(f"EMBEDDER_KIND_{model.embedder.name}")
+            raise EmbedderNotConfigured(model.embedder.wire_name)
         embedder = self._embedders.of(model.embedder)
         while not model.whole:
             check()
@@ -210,29 +237,30 @@ class Building:
         with self._units(model.workspace_id) as uow:
             _, now = self._hold(uow, model)
             telling = vectors.any(axis=1)
-            uow.repo.vectors.put(now, numbers[telling], vectors[telling])
-            now = replace(now, next_chunk_no=max(now.next_chunk_no, next_chunk_no))
+            put = uow.repo.vectors.put(now, numbers[telling], vectors[telling])
+            now = replace(now, vector_count=now.vector_count + put, next_chunk_no=max(now.next_chunk_no, next_chunk_no))
             uow.repo.models.save(now)
             uow.commit()
         return now
 
-    def _with_graph(self, model: Model, wait: Wait) -> Model:
+    def _with_graph(self, model: Model, wait: Wait) -> tuple[Model, bool]:
+        """The model, with a graph where there are enough passages and room for one; and whether there were enough."""
         with self._units(model.workspace_id) as uow:
             index = uow.repo.indexes.get(model.workspace_id)
         if index is None or index.chunk_count < self._graph_from:
-            return model
-        self._graphs.make(model.workspace_id, model.model_id, model.dimensions, wait)
-        return replace(model, approximate=True)
+            return model, False
+        made = self._graphs.make(model.workspace_id, model.model_id, model.dimensions, wait)
+        return replace(model, approximate=made), True
 
-    def _finished(self, model: Model) -> Model | None:
+    def _finished(self, model: Model, large: bool) -> Model | None:
         """None when it is done; the model where a publish has left something to do meanwhile. Raises _Superseded."""
         with self._units(model.workspace_id) as uow:
             index, now = self._hold(uow, model)
             now = replace(now, approximate=model.approximate)
-            if not now.whole or (index.chunk_count >= self._graph_from and not now.approximate):
+            if not now.whole or (index.chunk_count >= self._graph_from and not large):
                 return now
             if now.state is ModelState.BUILDING:
-                self._succession.turn_live(uow, index, now)
+                self._lifecycle.turn_live(uow, index, now)
             else:
                 uow.repo.models.save(now)
             uow.commit()

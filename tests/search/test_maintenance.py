@@ -2,14 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from services.kernel.errors import ConcurrentUpdate
 from services.kernel.ids import new_id
-from services.search.model import segments
-from services.search.service.merging import TEND
-from tests.search.library import Library
+from services.search.model import analysis, segments
+from services.search.service import maintenance
+from services.search.service.maintenance import MAINTAIN
+from tests.search.library import TOLD, Library
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +28,8 @@ class Stop(Exception):
     """The worker is killed."""
 
 
-def tend_until(library: Library, step: int) -> bool:
-    """Tend the index, and be killed at a step; whether that came."""
+def maintain_until(library: Library, step: int) -> bool:
+    """Maintain the index, and be killed at a step; whether that came."""
     steps = iter(range(step))
 
     def check() -> None:
@@ -34,7 +38,7 @@ def tend_until(library: Library, step: int) -> bool:
 
     try:
         with library.acting():
-            library.services.tending.tend(library.workspace_id, check)
+            library.services.maintenance.maintain(library.workspace_id, check)
     except Stop:
         return True
     return False
@@ -58,16 +62,30 @@ def states(library: Library) -> list[str]:
 def jobs(library: Library) -> int:
     """How many jobs look after the index."""
     query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
-    [count] = library.database.execute(query, [library.workspace_id, TEND]).fetchone() or [0]
+    [count] = library.database.execute(query, [library.workspace_id, MAINTAIN]).fetchone() or [0]
     return int(count)
 
 
-class TestTend:
+def rebuild(library: Library) -> None:
+    with library.acting():
+        library.services.index.rebuild(library.workspace_id)
+
+
+def sweep(library: Library) -> None:
+    library.services.maintenance.ask_where_due()
+
+
+def hide(library: Library, document: UUID) -> None:
+    """Show a document to administrators only."""
+    library.hear(document, replace(TOLD, everyone=False, roles=("admin",)))
+
+
+class TestMaintain:
     def test_leaves_what_is_found_as_it_is(self, library: Library) -> None:
         for number in range(7):
             library.publish([f"red fox {number}", f"grey wolf {number}"])
         before, revision = library.find("fox wolf 3"), library.snapshot().revision
-        library.tend()
+        library.maintain()
         assert library.find("fox wolf 3") == before
         assert library.snapshot().revision > revision
         assert states(library) == ["live"] * 3
@@ -78,7 +96,7 @@ class TestTend:
         for document in documents:
             library.publish(["red fox", "wolf", "bear", "hare"], document)
         library.publish(["wolf", "bear", "hare"], documents[1], version=2)
-        library.tend()
+        library.maintain()
         assert library.rows("tombstones", "chunk_no", "chunk_no") == []
         assert library.match("fox").count == 2
         assert library.rows("segments", "first_chunk_no", "chunk_count") == [(0, 11)]
@@ -87,7 +105,7 @@ class TestTend:
         document = new_id()
         library.publish(["red fox"], document)
         library.delete(document)
-        library.tend()
+        library.maintain()
         for table in ("segments", "postings", "tombstones"):
             assert library.rows(table, "workspace_id", "workspace_id") == []
 
@@ -103,7 +121,7 @@ class TestTend:
         for number in range(9):
             library.publish([f"red fox {number}"])
         before, step = library.find("fox 3"), 1
-        while tend_until(library, step):
+        while maintain_until(library, step):
             assert library.find("fox 3") == before
             step += 1
             library.publish([f"owl {step}"])
@@ -117,7 +135,7 @@ class TestTend:
         before = library.find("fox")
 
         with pytest.raises(ConcurrentUpdate), library.acting():
-            library.services.tending.tend(library.workspace_id, once(library.tend))
+            library.services.maintenance.maintain(library.workspace_id, once(library.maintain))
         assert library.find("fox") == before
 
     def test_goes_on_while_others_publish_and_read(self, library: Library) -> None:
@@ -135,11 +153,11 @@ class TestTend:
                     failures.append(failure)
                     return
 
-        def tend() -> None:
+        def maintain() -> None:
             while not ended.is_set():
-                library.tend()
+                library.maintain()
 
-        threads = [threading.Thread(target=read), threading.Thread(target=tend)]
+        threads = [threading.Thread(target=read), threading.Thread(target=maintain)]
         for thread in threads:
             thread.start()
         try:
@@ -152,6 +170,36 @@ class TestTend:
         assert failures == []
         assert len(library.find("owl")) == 40
 
+    def test_drops_what_is_dead_for_a_week_however_little_it_is(self, library: Library) -> None:
+        document = new_id()
+        library.publish(["red fox", "grey wolf", "brown bear", "secret zebra"], document)
+        library.publish(["red fox", "grey wolf", "brown bear"], document, version=2)
+        sweep(library)
+        assert jobs(library) == 0
+        library.age("tombstones", "bury_time", timedelta(days=8))
+        sweep(library)
+        sweep(library)
+        assert jobs(library) == 1
+        library.maintain()
+        assert "zebra" not in {term for term, _ in library.rows("postings", "term", "segment_id")}
+        assert library.rows("tombstones", "chunk_no", "chunk_no") == []
+        assert list(library.find("fox")) == ["red fox"]
+
+    def test_does_what_is_asked_for_while_it_is_at_it(self, library: Library) -> None:
+        for number in range(3):
+            library.publish([f"red fox {number}"])
+
+        def ask() -> None:
+            rebuild(library)
+            # As many as are merged.
+            for number in range(3):
+                library.publish([f"owl {number}"])
+
+        with library.acting():
+            library.services.maintenance.maintain(library.workspace_id, once(ask))
+        assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 6)]
+        assert [chunks for _, chunks in library.rows("segments", "first_chunk_no", "chunk_count")] == [3, 3]
+
 
 class TestRebuild:
     def test_makes_the_postings_anew(self, library: Library) -> None:
@@ -159,12 +207,12 @@ class TestRebuild:
         library.publish(["red fox", "grey wolf"], document)
         library.publish(["white fox"])
         before = library.find("fox wolf")
+        rebuild(library)
         library.database.execute("delete from search.postings where workspace_id = %s", [library.workspace_id])
         library.database.execute(
-            "update search.indexes set rebuilding = true, term_count = 0 where workspace_id = %s",
-            [library.workspace_id],
+            "update search.indexes set term_count = 0 where workspace_id = %s", [library.workspace_id]
         )
-        library.tend()
+        library.maintain()
         assert library.find("fox wolf") == before
         assert library.rows("indexes", "rebuilding", "term_count") == [(False, 6)]
 
@@ -172,27 +220,94 @@ class TestRebuild:
         gone, kept = new_id(), new_id()
         library.publish(["red fox"], gone)
         library.publish(["grey fox"], kept)
-        with library.acting():
-            library.services.index.rebuild(library.workspace_id)
+        rebuild(library)
 
         def meanwhile() -> None:
             library.delete(gone)
             library.publish(["white fox"])
 
         with library.acting():
-            library.services.tending.tend(library.workspace_id, once(meanwhile))
+            library.services.maintenance.maintain(library.workspace_id, once(meanwhile))
         assert sorted(library.find("fox")) == ["grey fox", "white fox"]
         assert library.rows("indexes", "chunk_count", "term_count") == [(2, 4)]
 
     def test_that_is_cut_off_anywhere_is_done_by_the_next(self, library: Library) -> None:
         for number in range(4):
             library.publish([f"red fox {number}"])
-        before, step = library.find("fox 2"), 1
-        with library.acting():
-            library.services.index.rebuild(library.workspace_id)
-        while tend_until(library, step):
+        before, words, step = library.find("fox 2"), library.words(), 1
+        rebuild(library)
+        while maintain_until(library, step):
             assert library.find("fox 2") == before
             step += 1
         assert library.find("fox 2") == before
+        assert library.words() == words
         assert set(states(library)) == {"live"}
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 4)]
+
+    def test_goes_on_where_it_was_cut_off(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(maintenance, "_CHUNKS", 1)
+        for number in range(8):
+            library.publish([f"red fox {number}"])
+        before = library.find("fox 3")
+        rebuild(library)
+        attempts = 0
+        # No attempt lives long enough for all of it.
+        while maintain_until(library, 6):
+            attempts += 1
+            assert attempts < 20
+        assert attempts > 1
+        assert library.find("fox 3") == before
+        assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 8)]
+
+    def test_counts_the_words_anew_as_they_are_read_now(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone, hidden, kept = new_id(), new_id(), new_id()
+        library.publish(["red fox", "red wolf"], gone)
+        library.publish(["red owl"], hidden)
+        library.publish(["red hare"], kept)
+        monkeypatch.setattr(maintenance, "_CHUNKS", 1)
+        read = analysis.words
+        monkeypatch.setattr(analysis, "words", lambda text: read(text.replace("red", "crimson")))
+        rebuild(library)
+        left = ["publish", "delete", "hide"]
+
+        def meanwhile() -> None:
+            match left.pop(0) if left else None:
+                case "publish":
+                    library.publish(["red newt"])
+                case "delete":
+                    library.delete(gone)
+                case "hide":
+                    hide(library, hidden)
+
+        with library.acting():
+            library.services.maintenance.maintain(library.workspace_id, meanwhile)
+        audience = library.audience_of(hidden)
+        expected = {("crimson", 0): 2, ("hare", 0): 1, ("newt", 0): 1, ("crimson", audience): 1, ("owl", audience): 1}
+        assert library.words() == expected
+        for document in (hidden, kept):
+            library.delete(document)
+        assert library.words() == {("crimson", 0): 1, ("newt", 0): 1}
+
+    @pytest.mark.parametrize("step", range(1, 8))
+    def test_counts_no_word_twice_whatever_is_deleted_when(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch, step: int
+    ) -> None:
+        monkeypatch.setattr(maintenance, "_CHUNKS", 1)
+        documents = [new_id() for _ in range(3)]
+        for number, document in enumerate(documents):
+            library.publish([f"red fox {number}", f"grey wolf {number}"], document)
+        rebuild(library)
+        maintain_until(library, step)
+        library.delete(documents[0])
+        library.publish(["grey wolf 2"], documents[2], version=2)
+        library.maintain()
+        assert library.words() == {("red", 0): 1, ("fox", 0): 1, ("grey", 0): 2, ("wolf", 0): 2}
+
+    def test_that_nobody_has_begun_is_asked_for_again(self, library: Library) -> None:
+        library.publish(["red fox"])
+        rebuild(library)
+        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        sweep(library)
+        assert jobs(library) == 1

@@ -4,12 +4,17 @@ One job a workspace does both, in many small commits, while others publish and r
 nobody reads yet; then one commit, which holds the index as a publish does, has it read in the place of those that it
 was made of; then these are deleted. Segments never change, so readers see either the one or the others; passages that
 die meanwhile are in the set of the dead before and after. A worker that is killed leaves segments that nobody reads:
-the next job deletes them. Of two workers at one index, which only a lost lease can bring about, one fails, as what it
-fills or swaps is gone.
+the next job deletes those that are not whole, and goes on behind the others. Of two workers at one index, which only a
+lost lease can bring about, one fails, as what it fills or swaps is gone.
+
+An index is looked after when a publish leaves something to merge, when somebody wants it new, and when something has
+been dead in it for a week: so long do postings keep the words of what was deleted.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
@@ -20,22 +25,24 @@ from services.kernel.errors import ConcurrentUpdate
 from services.kernel.jobs import NewJob
 from services.search.model import postings
 from services.search.model.index import Index
+from services.search.model.names import INDEX
 from services.search.model.segments import Merge, Segment, level_of, next_merge
 from services.search.repository.segments import SegmentState
 from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
 
-TEND = "search.tend"
+MAINTAIN = "search.maintain"
 # So many terms of the largest segment are merged in one commit.
 _TERMS = 2000
 # So many passages are read at once when they are indexed anew.
 _CHUNKS = 500
+_DEAD_FOR = timedelta(days=7)
 
 Check = Callable[[], None]
 
 
-def ask_to_tend(uow: SearchUnitOfWork, index: Index) -> None:
+def ask_to_maintain(uow: SearchUnitOfWork, index: Index) -> None:
     """Have a worker look after the index, once this commits."""
-    uow.enqueue(NewJob(QUEUE, TEND, unique_key=index.name, subject=index.name))
+    uow.enqueue(NewJob(QUEUE, MAINTAIN, unique_key=index.name, subject=index.name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,39 +58,47 @@ class _Plan:
         return [segment.segment_id for segment in self.merge.segments]
 
 
-class Tending:
+class IndexMaintenance:
     """What the job does. `check` raises what ends it early, and is called between two commits."""
 
     def __init__(self, units: SearchUnits, clock: Clock) -> None:
         self._units = units
         self._clock = clock
 
-    def tend(self, workspace_id: UUID, check: Check) -> None:
+    def maintain(self, workspace_id: UUID, check: Check) -> None:
         """Build the index anew if that is wanted, and merge until there is nothing to merge.
 
         Raises ConcurrentUpdate where another worker is at it.
         """
         self._clean(workspace_id, check)
-        with self._units(workspace_id) as uow:
-            index = uow.repo.indexes.get(workspace_id)
-        if index is None:
-            return
-        if index.rebuilding:
-            self._rebuild(workspace_id, check)
-        self._merge_all(workspace_id, SegmentState.LIVE, check)
-        self._clean(workspace_id, check)
+        # What was asked for while a job is under way has no job of its own: it looks again before it ends.
+        while self._rebuilt(workspace_id, check) or self._merged_all(workspace_id, SegmentState.LIVE, check):
+            self._clean(workspace_id, check)
 
-    def _merge_all(self, workspace_id: UUID, state: SegmentState, check: Check) -> None:
+    def ask_where_due(self) -> None:
+        """Have workers look after the indexes where something was dead for too long, or a wish was left."""
+        with self._units.system() as uow:
+            for workspace_id in uow.repo.segments.neglected(self._clock.now() - _DEAD_FOR):
+                name = INDEX.format(workspace=workspace_id)
+                uow.enqueue(NewJob(QUEUE, MAINTAIN, workspace_id=workspace_id, unique_key=name, subject=name))
+            uow.commit()
+
+    def _merged_all(self, workspace_id: UUID, state: SegmentState, check: Check) -> bool:
+        """Merge until there is nothing to merge; whether there was something."""
+        merged = False
         while plan := self._plan(workspace_id, state):
             self._fill(workspace_id, plan, check)
             self._swap(workspace_id, plan, state)
+            merged = True
+        return merged
 
     def _plan(self, workspace_id: UUID, state: SegmentState) -> _Plan | None:
         with self._units(workspace_id) as uow:
             segments = uow.repo.segments
-            # What is being built may lack numbers that are dead in others: there they do not count.
-            listed = segments.list_in(workspace_id, state, count_dead=state is SegmentState.LIVE)
-            merge = next_merge(listed)
+            # What is built anew may lack numbers that are dead in others: there they do not count.
+            live = state is SegmentState.LIVE
+            overdue = segments.overdue(workspace_id, self._clock.now() - _DEAD_FOR) if live else ()
+            merge = next_merge(segments.list_in(workspace_id, state, count_dead=live), overdue)
             if merge is None:
                 return None
             first, last = merge.segments[0].first_no, merge.segments[-1].last_no
@@ -111,70 +126,84 @@ class Tending:
                 if not uow.repo.segments.hold(workspace_id, plan.made.segment_id):
                     raise ConcurrentUpdate
                 parts = uow.repo.postings.between(workspace_id, plan.source_ids, after, upto)
-                uow.repo.postings.add(workspace_id, plan.made.segment_id, postings.merge(parts, plan.dead))
+                merged = postings.merge(parts, plan.dead)
+                uow.repo.postings.add(workspace_id, plan.made.segment_id, postings.encoded(merged, plan.made.first_no))
                 uow.commit()
             after = upto or after
 
     def _swap(self, workspace_id: UUID, plan: _Plan, state: SegmentState) -> None:
-        """Segments that nobody reads yet are merged where they stand; what they lack is in others still."""
+        """Let the one stand for the others. What those that nobody reads yet lack is in others still."""
         with self._units(workspace_id) as uow:
             index, segments = uow.repo.indexes.lock(workspace_id, self._clock.now()), uow.repo.segments
             _all_turn(uow, workspace_id, plan.source_ids, state, SegmentState.RETIRED)
+            if plan.made is not None:
+                _all_turn(uow, workspace_id, [plan.made.segment_id], SegmentState.BUILDING, state)
             if state is SegmentState.LIVE:
-                if plan.made is not None:
-                    _all_turn(uow, workspace_id, [plan.made.segment_id], SegmentState.BUILDING, SegmentState.LIVE)
                 segments.unbury(workspace_id, plan.dead)
                 uow.repo.indexes.save(replace(index, revision=index.revision + 1))
             uow.commit()
 
-    def _rebuild(self, workspace_id: UUID, check: Check) -> None:
+    def _rebuilt(self, workspace_id: UUID, check: Check) -> bool:
+        """Read all passages anew that are to be, as far as no job before has done it; whether there were any."""
         with self._units(workspace_id) as uow:
-            # Whoever publishes from now on does it as what is built anew is built: their segments stay.
-            end = uow.repo.indexes.lock(workspace_id, self._clock.now()).next_chunk_no
-        after = -1
-        while (last := self._rebuild_some(workspace_id, after, end)) is not None:
-            after = last
+            index = uow.repo.indexes.get(workspace_id)
+        if index is None or not index.rebuilding:
+            return False
+        while self._read_some(workspace_id):
             check()
-            self._merge_all(workspace_id, SegmentState.BUILDING, check)
+            self._merged_all(workspace_id, SegmentState.BUILT, check)
         with self._units(workspace_id) as uow:
             index, segments = uow.repo.indexes.lock(workspace_id, self._clock.now()), uow.repo.segments
+            if not index.rebuilding:
+                raise ConcurrentUpdate
             live = segments.list_in(workspace_id, SegmentState.LIVE, count_dead=False)
-            old = [segment.segment_id for segment in live if segment.first_no < end]
-            built = segments.list_in(workspace_id, SegmentState.BUILDING, count_dead=False)
+            old = [segment.segment_id for segment in live if segment.first_no < index.rebuild_end]
+            built = segments.list_in(workspace_id, SegmentState.BUILT, count_dead=False)
             _all_turn(uow, workspace_id, old, SegmentState.LIVE, SegmentState.RETIRED)
             _all_turn(
-                uow,
-                workspace_id,
-                [segment.segment_id for segment in built],
-                SegmentState.BUILDING,
-                SegmentState.LIVE,
+                uow, workspace_id, [segment.segment_id for segment in built], SegmentState.BUILT, SegmentState.LIVE
             )
-            dead = segments.dead(workspace_id, 0, end - 1)
-            segments.unbury(workspace_id, dead[segments.doc_nos(workspace_id, 0, end)[dead] < 0])
-            uow.repo.indexes.want_rebuild(workspace_id, rebuilding=False)
+            dead = segments.dead(workspace_id, 0, index.rebuild_end - 1)
+            segments.unbury(workspace_id, dead[segments.doc_nos(workspace_id, 0, index.rebuild_end)[dead] < 0])
+            uow.repo.vocabulary.forget_others(workspace_id)
+            uow.repo.indexes.end_rebuild(workspace_id)
             terms = uow.repo.chunks.terms(workspace_id)
             uow.repo.indexes.save(replace(index, revision=index.revision + 1, term_count=terms))
             uow.commit()
+        return True
 
-    def _rebuild_some(self, workspace_id: UUID, after: int, end: int) -> int | None:
-        """Index the next passages anew: the number of the last one, None where there is none any more."""
+    def _read_some(self, workspace_id: UUID) -> bool:
+        """Read the next passages anew, into a segment and the vocabulary; False where there are none any more."""
         with self._units(workspace_id) as uow:
-            found = uow.repo.chunks.after(workspace_id, after, end, _CHUNKS)
+            before = uow.repo.indexes.get(workspace_id) or Index.empty(workspace_id, self._clock.now())
+            found = uow.repo.chunks.after(workspace_id, before.rebuilt_no - 1, before.rebuild_end, _CHUNKS)
             if not found:
-                return None
+                return False
             first, last = found[0].chunk_no, found[-1].chunk_no
             doc_nos = np.full(last + 1 - first, -1, np.int32)
             doc_nos[[passage.chunk_no - first for passage in found]] = [passage.doc_no for passage in found]
             terms = {passage.chunk_no: passage.readable.terms() for passage in found}
+            words = {passage.chunk_no: passage.readable.vocabulary() for passage in found}
             lengths = {chunk_no: postings.chunk_length(counted) for chunk_no, counted in terms.items()}
             built = postings.build(first, [terms.get(chunk_no, {}) for chunk_no in range(first, last + 1)])
-            uow.repo.chunks.measure(workspace_id, lengths)
+
             segment_id = self._take_id(uow, workspace_id)
+            now = uow.repo.indexes.lock(workspace_id, self._clock.now())
+            if not now.rebuilding or (now.reading, now.rebuilt_no) != (before.reading, before.rebuilt_no):
+                raise ConcurrentUpdate
+            uow.repo.chunks.measure(workspace_id, lengths)
             segment = Segment(segment_id, level_of(len(found)), first, last, len(found))
-            uow.repo.segments.add(workspace_id, segment, doc_nos, SegmentState.BUILDING)
-            uow.repo.postings.add(workspace_id, segment_id, built)
+            uow.repo.segments.add(workspace_id, segment, doc_nos, SegmentState.BUILT)
+            uow.repo.postings.add(workspace_id, segment_id, postings.encoded(built, first))
+            # Whoever was deleted, or shown to others, while these were read, has changed no words of theirs.
+            of_audience: defaultdict[int, Counter[str]] = defaultdict(Counter)
+            for chunk_no, audience_id in uow.repo.chunks.audiences(workspace_id, list(words)).items():
+                of_audience[audience_id].update(words[chunk_no])
+            for audience_id, counts in of_audience.items():
+                uow.repo.vocabulary.count(workspace_id, audience_id, counts)
+            uow.repo.indexes.advance_rebuild(workspace_id, last + 1)
             uow.commit()
-        return last
+        return True
 
     def _take_id(self, uow: SearchUnitOfWork, workspace_id: UUID) -> int:
         index = uow.repo.indexes.lock(workspace_id, self._clock.now())

@@ -1,0 +1,118 @@
+"""Keeps the vocabulary: in how many passages that an audience sees each word is.
+
+Of few passages the words are counted in the commit that publishes, deletes or shows them to others. Of many, that
+commit says only what is so now, and a job counts their words bit by bit. Each passage says for whom its words are
+counted, so none is counted twice, whoever is cut off wherever. Texts are read before the index is held.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from uuid import UUID
+
+from services.kernel.clock import Clock
+from services.kernel.jobs import NewJob
+from services.search.model.index import Index
+from services.search.model.passages import Readable
+from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
+
+COUNT = "search.words.count"
+# The words of so many passages are counted at once: some tenth of a second.
+AT_ONCE = 200
+
+Check = Callable[[], None]
+Words = Mapping[int, frozenset[str]]
+"""The words of passages, by their numbers."""
+
+
+def words_of(passages: Mapping[int, Readable]) -> Words:
+    """The words of what was read."""
+    return {chunk_no: readable.vocabulary() for chunk_no, readable in passages.items()}
+
+
+def count_for(uow: SearchUnitOfWork, index: Index, words: Words, audience_id: int) -> None:
+    """Have the words of published passages counted for an audience, in a unit that holds the index."""
+    before = uow.repo.chunks.audiences(index.workspace_id, list(words))
+    _uncount(uow, index, words, before.items())
+    uow.repo.chunks.count_for(index.workspace_id, list(words), audience_id)
+    counted: Counter[str] = Counter()
+    for chunk_no, some in words.items():
+        if index.vocabulary_has(chunk_no):
+            counted.update(some)
+    uow.repo.vocabulary.count(index.workspace_id, audience_id, counted)
+
+
+def uncount(uow: SearchUnitOfWork, index: Index, words: Words) -> None:
+    """Count the words of published passages no more, in a unit that holds the index and deletes them."""
+    _uncount(uow, index, words, uow.repo.chunks.audiences(index.workspace_id, list(words)).items())
+
+
+def ask_to_count(uow: SearchUnitOfWork, index: Index, document_id: UUID) -> None:
+    """Have a worker count what this commit leaves to be counted of a document."""
+    # A job that runs may have looked already: what this commit leaves has one of its own.
+    key = f"{document_id}/{index.revision}"
+    uow.enqueue(NewJob(QUEUE, COUNT, document_id.bytes, unique_key=key, subject=index.name))
+
+
+class Counting:
+    """What the job does."""
+
+    def __init__(self, units: SearchUnits, clock: Clock) -> None:
+        self._units = units
+        self._clock = clock
+
+    def count(self, workspace_id: UUID, document_id: UUID, check: Check) -> None:
+        """Have the words of a document's passages counted for those who see them, and of those that are gone for none.
+
+        `check` raises what ends it early, and is called between two commits. Raises IndexPurged.
+        """
+        while self._uncounted(workspace_id, document_id):
+            check()
+        # A new version may have moved passages to where this has been: it is done when it finds nothing anywhere.
+        while self._counted(workspace_id, document_id, check):
+            check()
+
+    def _uncounted(self, workspace_id: UUID, document_id: UUID) -> bool:
+        """Take back what is counted of some passages that are gone; whether there were any."""
+        with self._units(workspace_id) as uow:
+            words = words_of(uow.repo.removed.read(workspace_id, document_id, AT_ONCE))
+            if not words:
+                return False
+            index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+            taken = uow.repo.removed.take(workspace_id, document_id, list(words))
+            counted = [(one.chunk_no, one.counted_for) for one in taken if one.reading == index.reading]
+            _subtract(uow, index, words, counted)
+            uow.commit()
+        return True
+
+    def _counted(self, workspace_id: UUID, document_id: UUID, check: Check) -> bool:
+        """Count all passages of a document once, from the first to the last; whether there were any to be counted."""
+        after = -1
+        while True:
+            with self._units(workspace_id) as uow:
+                found = uow.repo.chunks.uncounted(workspace_id, document_id, after, AT_ONCE)
+                if not found:
+                    return after >= 0
+                words = words_of({one.chunk_no: one.readable for one in found})
+                index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+                document = uow.repo.documents.get(workspace_id, document_id)
+                if document is None:
+                    return False
+                count_for(uow, index, words, document.audience_id)
+                uow.commit()
+            after = found[-1].ordinal
+            check()
+
+
+def _uncount(uow: SearchUnitOfWork, index: Index, words: Words, counted: Iterable[tuple[int, int]]) -> None:
+    # Of passages that a rebuild has still to read, the vocabulary has no words any more.
+    _subtract(
+        uow, index, words, [(chunk_no, audience) for chunk_no, audience in counted if index.vocabulary_has(chunk_no)]
+    )
+
+
+def _subtract(uow: SearchUnitOfWork, index: Index, words: Words, counted: Iterable[tuple[int, int]]) -> None:
+    fewer: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for chunk_no, audience_id in counted:
+        fewer[audience_id].subtract(words[chunk_no])
+    for audience_id, changes in fewer.items():
+        uow.repo.vocabulary.count(index.workspace_id, audience_id, changes)
