@@ -2,7 +2,7 @@
 
 Sweeps are no jobs of the worker: each process looks after its own domains, with the rights of its own login, and two
 who sweep the same do no harm. So nothing piles up in a mesh whose worker is down. What may take hours, as it does to
-delete files of documents, a sweep hands to the workers.
+delete files of documents and rows of search, a sweep hands to the workers.
 """
 
 import threading

@@ -9,9 +9,9 @@ from prometheus_client.registry import Collector
 from services.kernel import event_lag
 from services.kernel.clock import Clock
 from services.kernel.db import Database, Session
-from services.kernel.errors import PlinthError
 from services.kernel.event_log import EventSource
 from services.kernel.feed import InvalidationHub
+from services.kernel.fresh import Fresh
 
 
 class ProcessGauges(Collector):
@@ -44,16 +44,17 @@ class EventLogLag(Collector):
         self._source = source
         self._open_session = open_session
         self._clock = clock
+        self._metrics = Fresh(lambda: list(self._ask()))
 
     def collect(self) -> Iterator[Metric]:
-        """Asked of the database at each scrape; nothing while it is out of reach."""
-        try:
-            head = self._source.head()
-            with self._open_session() as session:
-                waiting = event_lag.waiting(session, self._clock.now())
-                subscribers = event_lag.subscribers(session, head, self._clock.now())
-        except PlinthError:
-            return
+        """For Prometheus; nothing while the database is out of reach."""
+        yield from self._metrics.get() or ()
+
+    def _ask(self) -> Iterator[Metric]:
+        head = self._source.head()
+        with self._open_session() as session:
+            waiting = event_lag.waiting(session, self._clock.now())
+            subscribers = event_lag.subscribers(session, head, self._clock.now())
         yield GaugeMetricFamily(
             "plinth_sequencer_waiting", "Committed events that have no position yet.", value=waiting.events
         )

@@ -18,7 +18,7 @@ from services.kernel.jobs.gauges import QueueGauges
 from services.kernel.jobs.report import Report
 from services.kernel.unit_of_work import Units
 from services.runtime import Runtime
-from services.search.embedders.counted import EmbedderReport
+from services.search.embedders.report import EmbedderReport
 from services.search.service.search_report import SearchReport
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

@@ -126,5 +126,5 @@ class IngestionStateConflict(FailedPrecondition):
         super().__init__(
             "The ingestion stands where this cannot be done.",
             ingestion=ingestion,
-            state=f"INGESTION_STATE_{state.upper()}",
+            state=state,
         )

@@ -9,8 +9,8 @@ from services.documents.model.visibility import Visibility, VisibilityKind
 from services.kernel.names import USER
 from services.kernel.wire import timestamp
 
-STATES = {state: ingestion_pb2.IngestionState.Value(f"INGESTION_STATE_{state.name}") for state in IngestionState}
-REASONS = {reason: ingestion_pb2.IngestionReason.Value(f"INGESTION_REASON_{reason.name}") for reason in IngestionReason}
+STATES = {state: ingestion_pb2.IngestionState.Value(state.wire_name) for state in IngestionState}
+REASONS = {reason: ingestion_pb2.IngestionReason.Value(reason.wire_name) for reason in IngestionReason}
 _KINDS = {kind: document_pb2.Visibility.Kind.Value(f"KIND_{kind.name}") for kind in VisibilityKind}
 
 

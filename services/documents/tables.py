@@ -39,8 +39,6 @@ blobs = Table(
     Column("workspace_id", UUID, primary_key=True),
     Column("blob_id", UUID, primary_key=True),
     Column("state", Text, nullable=False),
-    Column("size_bytes", BigInteger, nullable=False),
-    Column("sha256", Text, nullable=False),
     Column("create_time", _TIME, nullable=False),
 )
 
@@ -82,7 +80,6 @@ upload_parts = Table(
     Column("workspace_id", UUID, primary_key=True),
     Column("upload_id", UUID, primary_key=True),
     Column("start_byte", BigInteger, primary_key=True),
-    Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("blob_id", UUID, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""The aio adapter of the streams of ingestions: each is read anew whenever the feed says that it has moved."""
+"""The aio adapter of the streams of ingestions: each is read anew whenever the feed says that it has changed."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -16,10 +16,11 @@ from services.documents.model.ingestions import Ingestion
 from services.documents.service.ingestions import IngestionService
 from services.kernel import sse, sse_stream
 from services.kernel.errors import ShuttingDown
-from services.kernel.feed import MAX_SILENCE_SECONDS, Feed, GrantChanged, Moved
+from services.kernel.feed import MAX_SILENCE_SECONDS, Feed, GrantChanged, ResourceChanged
 from services.kernel.feed_stream import follow
 
-_KINDS: tuple[type[Moved | GrantChanged], ...] = (Moved, GrantChanged)
+# Of thousands of streams most have nothing to tell.
+_LOOK_SECONDS = MAX_SILENCE_SECONDS / 2
 
 
 class IngestionWatcher(ingestion_service_pb2_grpc.IngestionServiceServicer):
@@ -54,14 +55,11 @@ class IngestionWatcher(ingestion_service_pb2_grpc.IngestionServiceServicer):
 
         Raises ResourceNotFound, also when the caller may see the document no more; DependencyUnavailable, ShuttingDown.
         """
-
-        def concerns(one: Moved | GrantChanged) -> bool:
-            resource_id = one.resource_id if isinstance(one, Moved) else ingestion_id
-            return (one.workspace_id, resource_id) == (workspace_id, ingestion_id)
-
+        topics: list[tuple[type[ResourceChanged | GrantChanged], UUID]]
+        topics = [(ResourceChanged, ingestion_id), (GrantChanged, workspace_id)]
         loop = asyncio.get_running_loop()
         shown, beat = None, loop.time() + self._heartbeat
-        async with aclosing(follow(self._feed, _KINDS, self._stopping, concerns)) as steps:
+        async with aclosing(follow(self._feed, topics, self._stopping, every=_LOOK_SECONDS)) as steps:
             async for step in steps:
                 is_due = loop.time() >= beat
                 if is_due:

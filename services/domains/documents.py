@@ -9,8 +9,6 @@ from services.documents import servicer as documents
 from services.documents import subscribers as documents_subscribers
 from services.documents import watch as documents_watch
 from services.documents.blobs.build import store_of
-from services.documents.blobs.port import BlobStoreUnavailable
-from services.documents.blobs.port import check as check_store
 from services.documents.service import (
     DocumentsGauges,
     Slots,
@@ -20,7 +18,6 @@ from services.documents.service import (
     build_resealing,
 )
 from services.domains.domain import Surroundings, Work
-from services.kernel.errors import DependencyUnavailable
 from services.kernel.log_stream import LogStreams
 
 
@@ -52,10 +49,7 @@ class Documents:
 
     def check(self) -> None:
         """Whether the blob store can be written, read and deleted from. Raises DependencyUnavailable."""
-        try:
-            check_store(self._store)
-        except BlobStoreUnavailable as error:
-            raise DependencyUnavailable("blob store") from error
+        self._services.storage.check()
 
     def register(self, server: Any) -> None:
         """Add its unary methods."""

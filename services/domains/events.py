@@ -4,12 +4,8 @@ import asyncio
 from typing import Any, ClassVar
 
 from plinth.events.v1 import event_service_pb2_grpc, job_service_pb2_grpc, webhook_service_pb2_grpc
-from plinth.identity.v1 import (
-    user_service_pb2_grpc,
-)
-from plinth.tenancy.v1 import (
-    access_service_pb2_grpc,
-)
+from plinth.identity.v1 import user_service_pb2_grpc
+from plinth.tenancy.v1 import access_service_pb2_grpc
 from services.domains.domain import Surroundings, Work
 from services.events import servicer as events
 from services.events import subscribers as events_subscribers

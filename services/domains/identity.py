@@ -9,9 +9,7 @@ from plinth.identity.v1 import (
     session_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from plinth.tenancy.v1 import (
-    member_service_pb2_grpc,
-)
+from plinth.tenancy.v1 import member_service_pb2_grpc
 from services.domains.domain import Surroundings, Work
 from services.identity import servicer as identity
 from services.identity import subscribers as identity_subscribers

@@ -10,9 +10,7 @@ from plinth.projects.v1 import (
     task_service_pb2_grpc,
     workflow_service_pb2_grpc,
 )
-from plinth.tenancy.v1 import (
-    access_service_pb2_grpc,
-)
+from plinth.tenancy.v1 import access_service_pb2_grpc
 from services.domains.domain import Surroundings, Work
 from services.kernel.log_stream import LogStreams
 from services.projects import servicer as projects

@@ -44,5 +44,5 @@ class Search:
         )
 
     def sweep(self) -> None:
-        """Delete what is no longer kept, and have workers look after what was left; nothing here is encrypted."""
-        self._services.housekeeping.sweep()
+        """Have a worker delete what is no longer kept, and look after what was left; nothing here is encrypted."""
+        self._services.housekeeping.ask()

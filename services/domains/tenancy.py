@@ -3,9 +3,7 @@
 import asyncio
 from typing import Any, ClassVar
 
-from plinth.identity.v1 import (
-    user_service_pb2_grpc,
-)
+from plinth.identity.v1 import user_service_pb2_grpc
 from plinth.tenancy.v1 import (
     access_service_pb2_grpc,
     audit_service_pb2_grpc,

@@ -19,6 +19,11 @@ class Grant:
     role: str
     permissions: frozenset[str]
 
+    @property
+    def owner(self) -> bool:
+        """Whether its role holds `workspace.own`, which no other can; of an API key, the role is its creator's."""
+        return self.role == "owner"
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

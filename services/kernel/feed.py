@@ -2,11 +2,14 @@
 
 Commits that somebody waits for NOTIFY it; each process that caches or serves streams listens. Its heartbeat bounds how
 stale a cache can be: an entry counts only while the last heartbeat is younger than `MAX_SILENCE_SECONDS`.
+
+What somebody only watches is told behind the commit, and may be lost (`UnitOfWork.announce`): no cache hangs on it.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,12 +32,22 @@ class GrantChanged:
     workspace_id: UUID
     user_id: UUID | None = None
 
+    @property
+    def of(self) -> UUID:
+        """The workspace."""
+        return self.workspace_id
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRevoked:
     """A session ended before its time."""
 
     session_id: UUID
+
+    @property
+    def of(self) -> UUID:
+        """The session."""
+        return self.session_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,11 @@ class UserSessionsRevoked:
 
     user_id: UUID
 
+    @property
+    def of(self) -> UUID:
+        """The user."""
+        return self.user_id
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRevoked:
@@ -50,23 +68,32 @@ class ApiKeyRevoked:
 
     api_key_id: UUID
 
+    @property
+    def of(self) -> UUID:
+        """The key."""
+        return self.api_key_id
+
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A resource of a workspace moved that somebody may be watching: it is to be read anew."""
+class ResourceChanged:
+    """A resource changed that somebody may be watching: it is to be read anew."""
 
-    workspace_id: UUID
     resource_id: UUID
 
+    @property
+    def of(self) -> UUID:
+        """The resource."""
+        return self.resource_id
 
-Invalidation = GrantChanged | SessionRevoked | UserSessionsRevoked | ApiKeyRevoked | Moved
-# What access hangs on. It changes seldom, unlike what moves.
+
+Invalidation = GrantChanged | SessionRevoked | UserSessionsRevoked | ApiKeyRevoked | ResourceChanged
+# What is heard: all of a kind, or those `of` one thing. The latter costs nothing while others change.
+Topic = type[Any] | tuple[type[Any], UUID]
+# What access hangs on. It changes seldom, unlike what is watched.
 ACCESS: tuple[type[Invalidation], ...] = (GrantChanged, SessionRevoked, UserSessionsRevoked, ApiKeyRevoked)
 Listener = Callable[[Invalidation | None], None]
 
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (GrantChanged, SessionRevoked, UserSessionsRevoked, ApiKeyRevoked, Moved)
-}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*ACCESS, ResourceChanged)}
 
 
 def encode(invalidation: Invalidation) -> str:
@@ -88,7 +115,7 @@ def decode(payload: str) -> Invalidation:
 class Feed(Protocol):
     """What caches need of a feed."""
 
-    def subscribe(self, listener: Listener, kinds: tuple[type[Any], ...] = ACCESS) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, topics: Collection[Topic] = ACCESS) -> Callable[[], None]:
         """Call `listener` with each of these, and with None when any may have been missed; answers how to stop."""
         ...
 
@@ -105,27 +132,41 @@ class InvalidationHub:
     """The process's own end of the feed: sources publish to it, caches and open streams subscribe."""
 
     def __init__(self) -> None:
-        self._listeners: tuple[tuple[Listener, tuple[type[Any], ...]], ...] = ()
+        self._listeners: dict[object, Listener] = {}
+        self._by_topic: dict[Topic, dict[object, Listener]] = defaultdict(dict)
         self._lock = threading.Lock()
         self._sources: dict[str, float] = {}
         self._heard = float("-inf")
 
-    def subscribe(self, listener: Listener, kinds: tuple[type[Any], ...] = ACCESS) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, topics: Collection[Topic] = ACCESS) -> Callable[[], None]:
         """Call `listener` with each of these, and with None when any may have been missed; answers how to stop."""
+        subscription = object()
         with self._lock:
-            self._listeners = (*self._listeners, (listener, kinds))
+            self._listeners[subscription] = listener
+            for topic in topics:
+                self._by_topic[topic][subscription] = listener
 
         def unsubscribe() -> None:
             with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other[0] is not listener)
+                self._listeners.pop(subscription, None)
+                for topic in topics:
+                    self._by_topic[topic].pop(subscription, None)
+                    if not self._by_topic[topic]:
+                        del self._by_topic[topic]
 
         return unsubscribe
 
     def publish(self, invalidation: Invalidation | None) -> None:
-        """Tell every subscriber of this process."""
-        for listener, kinds in self._listeners:
-            if invalidation is None or isinstance(invalidation, kinds):
-                listener(invalidation)
+        """Tell every subscriber of this process whom it concerns."""
+        with self._lock:
+            if invalidation is None:
+                concerned = list(self._listeners.values())
+            else:
+                kind = type(invalidation)
+                topics: tuple[Topic, ...] = (kind, (kind, invalidation.of))
+                concerned = [one for topic in topics for one in self._by_topic.get(topic, {}).values()]
+        for listener in concerned:
+            listener(invalidation)
 
     def expect(self, source: str) -> None:
         """From now on the hub is healthy only while this source is."""

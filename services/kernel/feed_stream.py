@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Collection
+from typing import TypeVar, cast
+from uuid import UUID
 
 from services.kernel.errors import DependencyUnavailable
 from services.kernel.feed import HEARTBEAT_SECONDS, Feed, Invalidation
@@ -14,32 +15,34 @@ _MAX_WAITING = 10_000
 
 
 async def follow(
-    feed: Feed, kinds: tuple[type[T], ...], stopping: asyncio.Event, wanted: Callable[[T], bool] = lambda _: True
+    feed: Feed,
+    topics: Collection[type[T]] | Collection[tuple[type[T], UUID]],
+    stopping: asyncio.Event,
+    *,
+    every: float = HEARTBEAT_SECONDS / 4,
 ) -> AsyncGenerator[list[T] | None, None]:
-    """What of these kinds came since the last answer; an empty list: a heartbeat; None: anything may have been missed.
+    """What of these topics came since the last answer; an empty list: a heartbeat; None: anything may have been missed.
 
-    `wanted` is asked on the feed's thread: it must be quick. The first answer is None. Ends once `stopping` is set.
+    The first answer is None. Heartbeats are looked for `every` so many seconds, and so is `stopping`, which ends it.
     Raises DependencyUnavailable when the feed falls silent.
     """
     loop = asyncio.get_running_loop()
     waiting: list[T | None] = []
     arrived = asyncio.Event()
 
-    def take(invalidation: Invalidation | None) -> None:
+    def take(invalidation: T | None) -> None:
         if invalidation is None or len(waiting) >= _MAX_WAITING:
             waiting[:] = [None]
-        elif isinstance(invalidation, kinds):
+        else:
             waiting.append(invalidation)
         arrived.set()
 
     def hear(invalidation: Invalidation | None) -> None:
         # The feed calls on its own thread; the list belongs to the loop's. A loop that has closed hears no more.
-        if isinstance(invalidation, kinds) and not wanted(invalidation):
-            return
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(take, invalidation)
+            loop.call_soon_threadsafe(take, cast("T | None", invalidation))
 
-    unsubscribe = feed.subscribe(hear, kinds)
+    unsubscribe = feed.subscribe(hear, topics)
     try:
         yield None
         heard = float("-inf")
@@ -57,7 +60,7 @@ async def follow(
                 yield [invalidation for invalidation in batch if invalidation is not None]
             with contextlib.suppress(TimeoutError):
                 # Not `wait_for`, which loses a cancellation that meets its own end (python/cpython#86296).
-                async with asyncio.timeout(HEARTBEAT_SECONDS / 4):
+                async with asyncio.timeout(every):
                     await arrived.wait()
     finally:
         unsubscribe()

@@ -24,7 +24,13 @@ class Parking:
         """Leave a dead job in the commit that goes past the event. Its subject is what the event is about."""
         bury(
             uow.session,
-            NewJob(QUEUE, kind_of(subscription), str(event.position).encode(), subject=event.subject),
+            NewJob(
+                QUEUE,
+                kind_of(subscription),
+                str(event.position).encode(),
+                subject=event.subject,
+                restricted=event.restricted,
+            ),
             reason=DeadReason.ATTEMPTS_EXHAUSTED,
             error=error,
             workspace_id=event.workspace_id,

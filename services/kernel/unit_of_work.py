@@ -1,26 +1,30 @@
 """One use case, one unit of work, one commit: rows, events, audit, mail and invalidations together or not at all."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 from uuid import UUID
 
+import psycopg
 from google.protobuf.message import Message
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel import idempotency, mail, outbox
 from services.kernel.caller import Caller, current_caller
 from services.kernel.clock import Clock
 from services.kernel.db import Database, Scope, Session, compiled
-from services.kernel.feed import CHANNEL, Invalidation, InvalidationHub, encode
+from services.kernel.feed import CHANNEL, Invalidation, InvalidationHub, ResourceChanged, encode
 from services.kernel.jobs.enqueue import enqueue
 from services.kernel.jobs.model import NewJob
 
 R = TypeVar("R")
 
 _NOTIFY = compiled(select(func.pg_notify(CHANNEL, bindparam("payload"))))
+_NOTIFY_ALL = compiled(select(func.pg_notify(CHANNEL, func.unnest(bindparam("payloads", type_=ARRAY(Text))))))
 _open: ContextVar["UnitOfWork[object] | None"] = ContextVar("plinth_unit_of_work", default=None)
 _NOBODY = Caller()
 
@@ -58,6 +62,7 @@ class UnitOfWork(Generic[R]):
         self._transaction = resources.database.transaction(scope)
         self._emitted: list[outbox.Emitted] = []
         self._invalidations: list[Invalidation] = []
+        self._announced: dict[ResourceChanged, None] = {}
         self._mailed = False
         self._token: Token[UnitOfWork[object] | None] | None = None
         self._held = False
@@ -132,6 +137,10 @@ class UnitOfWork(Generic[R]):
             self.session.run(_NOTIFY, payload=encode(invalidation))
             self._invalidations.append(invalidation)
 
+    def announce(self, *changes: ResourceChanged) -> None:
+        """Tell whoever watches these, right behind the commit. It may be lost: they look now and then by themselves."""
+        self._announced.update(dict.fromkeys(changes))
+
     def commit(self) -> None:
         """Make all of it last. Under a request_id the commit waits until the answer can be stored with it."""
         claim = idempotency.current_claim()
@@ -163,8 +172,16 @@ class UnitOfWork(Generic[R]):
         for invalidation in self._invalidations:
             self._resources.hub.publish(invalidation)
         self._invalidations.clear()
+        self._tell_watchers()
         if self._mailed:
             self._resources.mailbox.wake()
+
+    def _tell_watchers(self) -> None:
+        if self._announced:
+            # Not in the commit: one that has a NOTIFY keeps all others that have one waiting until it is on disk.
+            with suppress(psycopg.Error):
+                self.session.run(_NOTIFY_ALL, payloads=[encode(change) for change in self._announced])
+            self._announced.clear()
 
     def _close(self, error: BaseException | None) -> None:
         if self._token is not None:

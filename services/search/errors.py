@@ -33,12 +33,16 @@ class EmbedderUnavailable(Unavailable):
 
 
 class EmbedderRefused(FailedPrecondition):
-    """The embedder's provider refuses; `problem` is a sentence for people, without the key and any text."""
+    """The embedder's provider refuses; `problem` is a sentence for people, without the key and any text.
+
+    `of_text`: it refuses this text; else whatever it is asked, until somebody has mended the key or the settings.
+    """
 
     reason = "EMBEDDER_REFUSED"
 
-    def __init__(self, problem: str) -> None:
-        super().__init__("The embedder's provider refuses.", problem=problem)
+    def __init__(self, problem: str, *, of_text: bool = False) -> None:
+        super().__init__("The embedder's provider refuses.", problem=problem, scope="text" if of_text else "provider")
+        self.problem, self.of_text = problem, of_text
 
 
 class VersionOutdated(FailedPrecondition):

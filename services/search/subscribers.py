@@ -7,19 +7,20 @@ from uuid import UUID
 from plinth.documents.v1 import events_pb2 as documents_pb2
 from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.kernel.events import Event
-from services.kernel.jobs import Attempt, JobHandler, PermanentError
+from services.kernel.jobs import Attempt, JobHandler, RetryableError
 from services.kernel.names import WORKSPACE
 from services.kernel.outbox import event_type
 from services.kernel.subscriptions import Subscription
 from services.search.convert.index import deleted_document, index_in, updated_document
-from services.search.errors import EmbedderNotConfigured, EmbedderRefused, IndexPurged
+from services.search.errors import EmbedderRefused, IndexPurged
 from services.search.repository import SearchRepositories
 from services.search.service import SearchServices
-from services.search.service.forgetting import FORGET_QUERIES, PURGE
+from services.search.service.housekeeping import SWEEP
 from services.search.service.maintenance import MAINTAIN
 from services.search.service.model_lifecycle import BUILD, DROP, PRUNE
+from services.search.service.purging import FORGET_QUERIES, PURGE
 from services.search.service.units import QUEUE, SearchUnitOfWork
-from services.search.service.words import COUNT
+from services.search.service.vocabulary import COUNT
 
 _DOCUMENT_UPDATED = event_type(documents_pb2.DocumentUpdated.DESCRIPTOR)
 _DOCUMENT_DELETED = event_type(documents_pb2.DocumentDeleted.DESCRIPTOR)
@@ -34,7 +35,7 @@ def subscriptions(services: SearchServices) -> list[Subscription[SearchRepositor
     def follow(uow: SearchUnitOfWork, event: Event) -> None:
         if event.type == _WORKSPACE_PURGED:
             (workspace_id,) = WORKSPACE.ids(tenancy_pb2.WorkspacePurged.FromString(event.data).workspace)
-            services.forgetting.begin(uow, workspace_id)
+            services.purging.begin(uow, workspace_id)
         elif event.type == _DOCUMENT_UPDATED:
             services.publishing.hear(uow, *updated_document(event))
         else:
@@ -54,10 +55,10 @@ def job_handlers(services: SearchServices) -> list[JobHandler]:
     def build(attempt: Attempt) -> None:
         workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
         try:
-            with suppress(IndexPurged):
-                services.vector_builds.build(workspace_id, model_id, attempt.check, attempt.wait)
-        except (EmbedderRefused, EmbedderNotConfigured) as error:
-            raise PermanentError(" ".join([str(error), *error.metadata.values()])) from error
+            services.vector_builds.build(workspace_id, model_id, attempt.check, attempt.wait)
+        except EmbedderRefused as error:
+            # Who mends the key, or the settings, tells nobody.
+            raise RetryableError(f"{error} {error.problem}") from error
 
     def drop(attempt: Attempt) -> None:
         workspace_id, model_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
@@ -71,15 +72,19 @@ def job_handlers(services: SearchServices) -> list[JobHandler]:
     def count(attempt: Attempt) -> None:
         workspace_id, document_id = index_in(attempt.subject), UUID(bytes=attempt.payload)
         with suppress(IndexPurged):
-            services.counting.count(workspace_id, document_id, attempt.check)
+            services.vocabulary.count(workspace_id, document_id, attempt.check)
 
     def purge(attempt: Attempt) -> None:
-        services.forgetting.purge(index_in(attempt.subject), attempt.check, attempt.wait)
+        services.purging.purge(index_in(attempt.subject), attempt.check, attempt.wait)
 
     def forget_queries(attempt: Attempt) -> None:
-        services.forgetting.forget_queries(index_in(attempt.subject), attempt.check)
+        services.purging.forget_queries(index_in(attempt.subject), attempt.check)
+
+    def sweep(attempt: Attempt) -> None:
+        services.housekeeping.sweep(attempt.check)
 
     return [
+        JobHandler(SWEEP, QUEUE, sweep, timeout=_LONG),
         JobHandler(MAINTAIN, QUEUE, maintain, timeout=_LONG),
         JobHandler(BUILD, QUEUE, build, timeout=_LONG),
         JobHandler(DROP, QUEUE, drop),

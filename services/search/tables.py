@@ -37,7 +37,7 @@ indexes = Table(
     Column("rebuilding", Boolean, nullable=False),
     Column("rebuilt_no", Integer, nullable=False),
     Column("rebuild_end", Integer, nullable=False),
-    Column("reading", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
     Column("update_time", _TIME, nullable=False),
@@ -118,7 +118,15 @@ removed_chunks = Table(
     Column("headings", ARRAY(Text), nullable=False),
     Column("language", Text, nullable=False),
     Column("counted_for", Integer, nullable=False),
-    Column("reading", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+)
+
+recounts = Table(
+    "recounts",
+    metadata,
+    Column("workspace_id", UUID, primary_key=True),
+    Column("document_id", UUID, primary_key=True),
+    Column("ask_time", _TIME, nullable=False, server_default=FetchedValue()),
 )
 
 segments = Table(
@@ -171,7 +179,7 @@ vocabulary = Table(
     Column("word", Text, primary_key=True),
     Column("audience_id", Integer, primary_key=True),
     Column("passages", Integer, nullable=False),
-    Column("reading", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
 )
 
 early_news = Table(
@@ -206,6 +214,7 @@ models = Table(
     Column("vector_count", Integer, nullable=False),
     Column("create_time", _TIME, nullable=False),
     Column("prune_time", _TIME, nullable=False),
+    Column("graph_time", _TIME),
 )
 
 model_parts = Table(

@@ -118,19 +118,19 @@ def _recalled(filled: Filled, asked: Sequence[str]) -> list[Aim]:
     """Of the ten nearest passages, how many are found: of all, and of what filters leave."""
     filters = {"all passages": "", **{f"1 in {step}": f'tags:"{tag}"' for tag, step in SHARES.items()}}
     shares: dict[str, list[float]] = {name: [] for name in filters}
-    meaning, snapshots, model = filled.services.meaning, filled.services.snapshots, filled.model
+    semantic, snapshots, model = filled.services.semantic, filled.services.snapshots, filled.model
     with filled.services.units(filled.workspace_id) as uow:
         snapshot = snapshots.current(uow, filled.workspace_id)
         for query in asked:
             terms = Counter(term for group in parse(query, {"en"}).groups for term in group.terms)
-            vector = meaning.of_terms(uow, model, terms)
+            vector = semantic.of_terms(uow, model, terms)
             if vector is None:
                 continue
             for name, filter in filters.items():
                 allowed = snapshots.allowed(uow, snapshot, filter, None)
                 doc_nos = None if allowed is None else np.flatnonzero(allowed).astype(np.int32)
                 truth = np.array([one for _, one in uow.repo.nearest.exact(model, vector, _LIMIT, doc_nos)])
-                found = meaning.nearest(uow, snapshot, model, vector, allowed, _LIMIT)
+                found = semantic.nearest(uow, snapshot, model, vector, allowed, _LIMIT)
                 shares[name].append(_share(truth[truth > 0], found.scores))
     return [
         Aim(f"nearest vectors found, recall@{_LIMIT}, {name}", float(np.mean(found)), 0.98, "")

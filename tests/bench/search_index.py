@@ -94,7 +94,7 @@ def fill(
     with services.units(workspace_id) as uow:
         index = replace(index, revision=index.revision + 1)
         uow.repo.indexes.save(index)
-        services.vectors.rebuild(uow, index)
+        services.lifecycle.begin_anew(uow, index)
         uow.commit()
     return Filled(services, workspace_id, _model(services, workspace_id))
 

@@ -15,6 +15,7 @@ from plinth.documents.v1 import document_service_pb2 as pb
 from services.documents.blobs.port import BlobStore, blob_key
 from services.documents.model.uploads import MIN_PART_BYTES
 from services.documents.model.usage import Usage
+from tests.documents.blobs.stores import is_there
 from tests.support.people import Person
 from tests.tenancy.team import Team
 
@@ -200,7 +201,7 @@ class Shelf:
 
     def has_bytes(self, blob_id: UUID) -> bool:
         """Whether they lie in the store."""
-        return self.store.exists(blob_key(self.workspace_id, blob_id))
+        return is_there(self.store, blob_key(self.workspace_id, blob_id))
 
     def counted(self) -> Usage:
         """What is told of the workspace, which is what there really is."""

@@ -9,13 +9,12 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, Written
+from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, Written, blob_key
 from services.documents.model.documents import Facts
 from services.documents.model.uploads import MIN_PART_BYTES
 from services.documents.model.usage import Usage
-from services.documents.repository.blobs import _DOOMED
+from services.documents.repository.blobs import _IN, BlobState
 from services.documents.service import DocumentsServices, build_documents
-from services.documents.service.storage import keep
 from services.kernel.errors import ConcurrentUpdate, DependencyUnavailable, ResourceNotFound
 from services.kernel.unit_of_work import StubCallInUnitOfWork
 from services.runtime import Runtime
@@ -34,12 +33,14 @@ class Killed(BaseException):
 class Faulty:
     """The store, until something is wrong with it: `wrong` raises, by what is asked of it and before or after that.
 
-    `before_read` happens once, before the next read.
+    `before_read` happens once, before the next read; `stuck` are keys that cannot be deleted, `tidied` counts.
     """
 
     inner: BlobStore
     wrong: dict[str, BaseException] = field(default_factory=dict)
     before_read: Callable[[], None] | None = None
+    stuck: set[str] = field(default_factory=set)
+    tidied: int = 0
 
     def _at(self, step: str) -> None:
         if step in self.wrong:
@@ -60,13 +61,13 @@ class Faulty:
 
     def delete(self, key: str) -> None:
         self._at("before delete")
+        if key in self.stuck:
+            raise BlobStoreUnavailable(f"blob {key}: the bucket answered AccessDenied")
         self.inner.delete(key)
         self._at("after delete")
 
-    def exists(self, key: str) -> bool:
-        return self.inner.exists(key)
-
     def tidy(self, older_than: timedelta) -> int:
+        self.tidied += 1
         return self.inner.tidy(older_than)
 
 
@@ -99,10 +100,10 @@ class TestInterruptions:
         faulty.wrong.clear()
         left = [blob for blob, state in shelf.blobs().items() if state == "writing"]
         assert len(left) == 2
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         assert shelf.states() == {"live": 1, "writing": 2}
         shelf.grow_old()
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         assert shelf.states() == {"live": 1}
         assert not any(shelf.has_bytes(blob) for blob in left)
         assert (shelf.read(kept), shelf.listed()) == (b"kept", ["kept.txt"])
@@ -123,7 +124,7 @@ class TestInterruptions:
         faulty.wrong.clear()
         failing.uploads.finish(shelf.workspace_id, upload_id, "")
         shelf.grow_old()
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         assert upload.received_bytes == 0
         assert shelf.states() == {"live": 1}
         assert agrees(shelf)
@@ -137,9 +138,9 @@ class TestInterruptions:
         doomed = list(shelf.blobs())
         faulty.wrong[step] = Killed()
         with pytest.raises(Killed):
-            failing.housekeeping.sweep()
+            failing.housekeeping.sweep(lambda: None)
         faulty.wrong.clear()
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         assert shelf.states() == {}
         assert not any(shelf.has_bytes(blob) for blob in doomed)
 
@@ -149,7 +150,7 @@ class TestInterruptions:
         def slow() -> Iterator[bytes]:
             yield b"begun"
             shelf.grow_old()
-            failing.housekeeping.sweep()
+            failing.housekeeping.sweep(lambda: None)
             yield b" and ended"
 
         with pytest.raises(ConcurrentUpdate):
@@ -175,13 +176,30 @@ class TestOutage:
         for number in range(3):
             shelf.delete(shelf.create(name=f"{number}.txt"))
         with pytest.raises(DependencyUnavailable):
-            failing.housekeeping.sweep()
+            failing.housekeeping.sweep(lambda: None)
         faulty.wrong.clear()
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         shelf.grow_old()
-        failing.housekeeping.sweep()
+        failing.housekeeping.sweep(lambda: None)
         assert shelf.read(document) == b"here"
         assert agrees(shelf)
+
+    def test_of_what_was_deleted_before_it_went_away_no_row_is_left(
+        self, shelf: Shelf, faulty: Faulty, failing: DocumentsServices, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            shelf.delete(shelf.create(name=f"{number}.txt"))
+        away = BlobStoreUnavailable("it is away")
+
+        def delete_and_go(key: str) -> None:
+            Faulty.delete(faulty, key)
+            faulty.wrong |= {"before write": away, "before delete": away}
+
+        monkeypatch.setattr(faulty, "delete", delete_and_go)
+        with pytest.raises(DependencyUnavailable):
+            failing.housekeeping.sweep(lambda: None)
+        assert shelf.states() == {"doomed": 2}
+        assert all(map(shelf.has_bytes, shelf.blobs()))
 
     def test_nobody_waits_for_the_store_with_a_connection_in_hand(
         self, shelf: Shelf, services: DocumentsServices, as_owner: None
@@ -203,7 +221,7 @@ class TestMeanwhile:
 
         def gone() -> None:
             shelf.delete(made)
-            failing.housekeeping.sweep()
+            failing.housekeeping.sweep(lambda: None)
 
         faulty.before_read = gone
         with pytest.raises(ResourceNotFound):
@@ -217,7 +235,7 @@ class TestMeanwhile:
 
         def gone() -> None:
             failing.uploads.cancel(shelf.workspace_id, upload_id)
-            failing.housekeeping.sweep()
+            failing.housekeeping.sweep(lambda: None)
 
         faulty.before_read = gone
         with pytest.raises(ResourceNotFound):
@@ -246,17 +264,34 @@ class TestCollection:
         doomed = [blob for blob, state in shelf.blobs().items() if state == "doomed"]
         assert len(doomed) == 2
         assert all(map(shelf.has_bytes, doomed))
-        services.housekeeping.sweep()
+        services.housekeeping.sweep(lambda: None)
         assert not any(map(shelf.has_bytes, doomed))
         assert (shelf.read(kept), other_shelf.read(theirs)) == (b"one", b"one")
         assert shelf.states() == {"live": 1}
+
+    def test_blobs_that_cannot_be_deleted_stand_in_nobodys_way(
+        self, shelf: Shelf, faulty: Faulty, failing: DocumentsServices
+    ) -> None:
+        for number in range(6):
+            shelf.delete(shelf.create(name=f"{number}.txt"))
+        *bad, good = sorted(shelf.blobs())
+        faulty.stuck = {blob_key(shelf.workspace_id, blob) for blob in bad}
+        with capture_logs() as logs:
+            failing.housekeeping.sweep(lambda: None)
+        assert list(shelf.blobs()) == bad
+        assert not shelf.has_bytes(good)
+        assert faulty.tidied == 1
+        assert {log["blob"] for log in logs if log["event"] == "blob.not_deleted"} == faulty.stuck
+        faulty.stuck.clear()
+        failing.housekeeping.sweep(lambda: None)
+        assert shelf.states() == {}
 
     def test_an_upload_whose_week_is_over_goes_with_its_parts(self, shelf: Shelf, services: DocumentsServices) -> None:
         old, young = shelf.begin(name="old.txt"), shelf.begin(name="young.txt")
         shelf.team.database.execute(
             "update documents.uploads set expire_time = now() where upload_id = %s", [old.name.rpartition("/")[2]]
         )
-        services.housekeeping.sweep()
+        services.housekeeping.sweep(lambda: None)
         assert shelf.rows() == dict.fromkeys(TABLES, 0) | {"uploads": 1, "upload_parts": 1, "blobs": 1}
         assert agrees(shelf)
         assert shelf.counted() == Usage(upload_bytes=young.size_bytes)
@@ -265,13 +300,13 @@ class TestCollection:
     def test_it_sorts_no_million_blobs_for_each_hundred_of_them(self, shelf: Shelf) -> None:
         with shelf.team.database.transaction(force_rollback=True):
             shelf.team.database.execute(
-                "insert into documents.blobs select gen_random_uuid(), gen_random_uuid(), 'doomed', 0, '', now()"
+                "insert into documents.blobs select gen_random_uuid(), gen_random_uuid(), 'doomed', now()"
                 " from generate_series(1, 20000)"
             )
             shelf.team.database.execute("analyze documents.blobs")
             shelf.team.database.execute("set local plan_cache_mode = force_generic_plan")
             before = {"after_workspace": shelf.workspace_id, "after_blob": shelf.workspace_id, "count": 100}
-            question = f"explain {_DOOMED.sql}"
+            question = f"explain {_IN[BlobState.DOOMED].sql}"
             plan = str(shelf.team.database.execute(question, before, prepare=True).fetchall())
         assert "Index Only Scan using blobs_workspace_id_blob_id_idx" in plan
         assert "Sort" not in plan
@@ -288,13 +323,13 @@ class TestCollection:
         )
         content = services.storage.write(shelf.workspace_id, [b"nobody's"])
         with services.units() as uow:
-            keep(uow, shelf.workspace_id, content)
+            uow.repo.blobs.keep(shelf.workspace_id, content.blob_id)
             uow.commit()
-        services.housekeeping.doom_lost()
+        services.housekeeping.doom_lost(lambda: None)
         assert shelf.states() == {"live": 3}
         shelf.grow_old()
         with capture_logs() as logs:
-            services.housekeeping.doom_lost()
+            services.housekeeping.doom_lost(lambda: None)
         assert shelf.blobs()[content.blob_id] == "doomed"
         assert shelf.states() == {"live": 2, "doomed": 1}
         assert {"event": "blob.lost", "log_level": "warning", "blob": f"{shelf.workspace_id}/{content.blob_id}"} in logs
@@ -307,7 +342,7 @@ class TestCollection:
         doom = "update documents.blobs set state = 'doomed' where workspace_id = %s"
         shelf.team.database.execute(doom, [shelf.workspace_id])
         with capture_logs() as logs:
-            services.housekeeping.sweep()
+            services.housekeeping.sweep(lambda: None)
         assert shelf.blobs() == {blob: "live"}
         assert shelf.read(document)
         assert {"event": "blob.needed", "log_level": "warning", "blob": f"{shelf.workspace_id}/{blob}"} in logs

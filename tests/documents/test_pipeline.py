@@ -14,8 +14,8 @@ from services.documents.service import DocumentsServices, StageReport, build_ing
 from services.documents.service.slots import Slots
 from services.kernel.caller import Caller
 from services.runtime import Runtime
+from tests.documents.attempts import attempt_at
 from tests.documents.shelf import Shelf
-from tests.documents.test_ingestions import attempt_at
 from tests.support.acting import acting
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 
 from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.documents.service import DocumentsServices
-from services.documents.service.storage import keep
 from services.documents.subscribers import subscriptions
 from services.kernel.events import Event
 from services.kernel.ids import new_id
@@ -34,7 +33,7 @@ def test_it_leaves_neither_rows_nor_bytes(shelf: Shelf, other_shelf: Shelf, serv
     theirs = other_shelf.create(b"theirs")
     blobs = list(shelf.blobs())
     purge(shelf, services)
-    services.housekeeping.sweep()
+    services.housekeeping.sweep(lambda: None)
     assert shelf.rows() == dict.fromkeys(TABLES, 0)
     assert not any(map(shelf.has_bytes, blobs))
     assert other_shelf.read(theirs) == b"theirs"
@@ -44,12 +43,12 @@ def test_what_is_kept_while_it_begins_goes_as_well(shelf: Shelf, services: Docum
     upload_id = UUID(shelf.start(10).name.rpartition("/")[2])
     content = services.storage.write(shelf.workspace_id, [b"0123456789"])
     purge(shelf, services)
-    sweeping = threading.Thread(target=services.housekeeping.sweep)
+    sweeping = threading.Thread(target=services.housekeeping.sweep, args=[lambda: None])
     with services.units() as uow:
         # As the last part of an upload comes, but for the moment before its commit.
         upload = uow.repo.uploads.lock(shelf.workspace_id, upload_id)
         assert upload is not None
-        keep(uow, shelf.workspace_id, content)
+        uow.repo.blobs.keep(shelf.workspace_id, content.blob_id)
         uow.repo.uploads.receive(upload.with_part(0, 10), upload.part(0, content))
         [pid] = uow.session.all(select(func.pg_backend_pid().label("pid")), lambda pid: pid)
         sweeping.start()
@@ -63,13 +62,13 @@ def test_what_is_kept_while_it_begins_goes_as_well(shelf: Shelf, services: Docum
 def test_the_last_trace_of_it_goes_a_day_later(shelf: Shelf, services: DocumentsServices) -> None:
     shelf.create()
     purge(shelf, services)
-    services.housekeeping.sweep()
+    services.housekeeping.sweep(lambda: None)
     assert shelf.rows("usage") == {"usage": 1}
     shelf.team.database.execute(
         "update documents.usage set purge_time = purge_time - interval '25 hours' where workspace_id = %s",
         [shelf.workspace_id],
     )
-    services.housekeeping.sweep()
+    services.housekeeping.sweep(lambda: None)
     assert shelf.rows("usage") == {"usage": 0}
 
 
@@ -94,6 +93,7 @@ def test_it_hears_that_a_workspace_was_purged(shelf: Shelf, services: DocumentsS
         for _ in range(2):
             subscription.handle(uow, event)
         uow.commit()
-    assert [kind for _, kind, _ in shelf.jobs()] == ["documents.ingest", "documents.collect"]
-    services.housekeeping.sweep()
+    # What collects belongs to no workspace, so that there is one of it.
+    assert [kind for _, kind, _ in shelf.jobs()] == ["documents.ingest"]
+    services.housekeeping.sweep(lambda: None)
     assert shelf.rows() == dict.fromkeys(TABLES, 0)

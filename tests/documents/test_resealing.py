@@ -15,7 +15,6 @@ from services.documents.blobs.sealed import Sealed
 from services.documents.model.documents import Facts
 from services.documents.model.usage import Usage
 from services.documents.service import DocumentsServices, Resealing, build_documents, build_resealing
-from services.documents.service.storage import keep
 from services.kernel.caller import Caller, Grant
 from services.kernel.secrets import Keyring, MasterKey
 from services.runtime import Runtime
@@ -68,7 +67,7 @@ def test_the_former_key_is_needed_no_longer(vault: Vault, versions: int) -> None
     upload = before.uploads.start(workspace_id, Facts("parts.txt"), len(whole))
     before.uploads.append(workspace_id, upload.upload_id, 0, part(b"a"))
     resealing = vault.resealing(vault.store(NEW, OLD))
-    assert [resealing.reseal(), resealing.reseal()] == [versions + 1, 0]
+    assert [resealing.reseal(lambda: None), resealing.reseal(lambda: None)] == [versions + 1, 0]
     after = vault.services(vault.store(NEW))
     for number, content in enumerate(contents, start=1):
         found = after.documents.download(workspace_id, documents[0].document_id, number)
@@ -108,7 +107,7 @@ def test_what_is_deleted_meanwhile_leaves_nothing_under_the_new_key(
     with services.units() as uow:
         # As resealing does, but for the moment before its commit.
         assert uow.repo.blobs.replace(shelf.workspace_id, blob, content.blob_id)
-        keep(uow, shelf.workspace_id, content)
+        uow.repo.blobs.keep(shelf.workspace_id, content.blob_id)
         [pid] = uow.session.all(select(func.pg_backend_pid().label("pid")), lambda pid: pid)
         ending.start()
         until(lambda: shelf.waits_for(pid), "somebody who waits for it")
@@ -130,5 +129,5 @@ def test_what_was_deleted_while_it_was_written_anew_is_not_kept(vault: Vault) ->
                 delete()
 
     resealing = vault.resealing(Slow(vault.inner, Keyring([NEW, OLD])))
-    assert resealing.reseal() == 0
+    assert resealing.reseal(lambda: None) == 0
     assert vault.shelf.states() == {"doomed": 2}

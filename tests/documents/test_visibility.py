@@ -5,6 +5,7 @@ import pytest
 
 from plinth.documents.v1 import document_pb2
 from plinth.documents.v1 import document_service_pb2 as pb
+from plinth.events.v1 import job_service_pb2
 from plinth.identity.v1 import api_key_pb2
 from plinth.identity.v1 import api_key_service_pb2 as api_keys
 from services.runtime import Runtime
@@ -79,6 +80,18 @@ def test_who_may_not_see_it_finds_no_way_in(shelf: Shelf) -> None:
         with refused(CODE.ALREADY_EXISTS, "DOCUMENT_NAME_TAKEN"):
             name_taken()
     assert shelf.get(hidden) == hidden
+
+
+def test_who_does_not_own_the_workspace_sees_no_job_of_an_ingestion(shelf: Shelf) -> None:
+    """However hidden the document is by then: it says in which state the file is, and why it failed."""
+    document = shelf.create(person=shelf.team.member)
+    request = job_service_pb2.ListJobsRequest(parent=shelf.workspace)
+    [job] = shelf.owner.stubs.jobs.ListJobs(request).jobs
+    assert job.subject == document.ingestion
+    for person in (shelf.team.admin, shelf.team.member, shelf.team.viewer):
+        assert not person.stubs.jobs.ListJobs(request).jobs
+    with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+        shelf.team.admin.stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(name=job.name))
 
 
 def test_an_upload_that_began_before_the_document_was_hidden_adds_no_version(shelf: Shelf) -> None:

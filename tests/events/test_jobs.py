@@ -11,6 +11,7 @@ from plinth.events.v1 import webhook_service_pb2 as webhooks
 from services.kernel.wire import timestamp
 from tests.events.office import Office
 from tests.support.errors import refused
+from tests.support.people import Person
 
 CODE = grpc.StatusCode
 
@@ -69,6 +70,72 @@ class TestListing:
         for act in (requeue, cancel, discard):
             with refused(CODE.NOT_FOUND, "NOT_FOUND"):
                 act(office, hidden)
+
+
+class TestRestricted:
+    """A job of what not everybody may know of is there for owners alone."""
+
+    @pytest.fixture
+    def hidden(self, office: Office) -> str:
+        """A dead one, older than a dead one for all."""
+        name = office.dead_job()
+        office.database.execute("update jobs.jobs set restricted = true where id = %s", [name.rpartition("/")[2]])
+        return name
+
+    @pytest.fixture
+    def shown(self, office: Office, hidden: str) -> str:
+        """The other one."""
+        return office.dead_job()
+
+    @pytest.fixture
+    def admin(self, office: Office) -> Person:
+        """Who may manage jobs."""
+        return office.people.member(office.owner, office.workspace, "admin")
+
+    def test_lists_of_others_are_full_without_it(self, office: Office, admin: Person, hidden: str, shown: str) -> None:
+        office.database.execute("update jobs.jobs set restricted = true where id = %s", [shown.rpartition("/")[2]])
+        latest = office.dead_job()
+        for request, expected in (
+            (jobs.ListJobsRequest(parent=office.workspace, page_size=1), [latest]),
+            (jobs.ListJobsRequest(parent=office.workspace, state=job_pb2.Job.STATE_DEAD), [latest]),
+        ):
+            answer = admin.stubs.jobs.ListJobs(request)
+            assert ([job.name for job in answer.jobs], answer.next_page_token) == (expected, "")
+        letters = admin.stubs.jobs.ListDeadJobs(jobs.ListDeadJobsRequest(parent=office.workspace))
+        assert [job.name for job in letters.jobs] == [latest]
+        assert dead(office) == [latest, shown, hidden]
+
+    def test_others_do_not_find_it(self, office: Office, admin: Person, hidden: str) -> None:
+        stub = admin.stubs.jobs
+        for call in (
+            lambda: stub.GetJob(jobs.GetJobRequest(name=hidden)),
+            lambda: stub.RequeueJob(jobs.RequeueJobRequest(name=hidden)),
+            lambda: stub.DiscardJob(jobs.DiscardJobRequest(name=hidden)),
+            lambda: stub.CancelJob(jobs.CancelJobRequest(name=hidden)),
+        ):
+            with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+                call()
+
+    def test_many_are_put_back_without_it(self, office: Office, admin: Person, hidden: str, shown: str) -> None:
+        since = timestamp(datetime.now(UTC) - timedelta(hours=1))
+        by_name = jobs.RequeueJobsRequest(parent=office.workspace, names=[hidden])
+        assert admin.stubs.jobs.RequeueJobs(by_name).requeued_count == 0
+        assert admin.stubs.jobs.RequeueJobs(jobs.RequeueJobsRequest(parent=office.workspace, since=since)) == (
+            jobs.RequeueJobsResponse(requeued_count=1)
+        )
+        assert dead(office) == [hidden]
+        assert requeue_many(office, hidden).requeued_count == 1
+
+    def test_what_an_owner_does_with_it_is_told_to_nobody(self, office: Office, hidden: str) -> None:
+        requeue(office, hidden)
+        cancel(office, hidden)
+        office.set_job(hidden, "dead")
+        discard(office, hidden)
+        found = office.database.execute(
+            "select action, restricted from kernel.audit where resource = %s order by id", [hidden]
+        )
+        done = [(action.rpartition(".job.")[2], restricted) for action, restricted in found]
+        assert done == [("requeued.v1", True), ("cancelled.v1", True), ("discarded.v1", True)]
 
 
 class TestRequeue:

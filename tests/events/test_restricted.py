@@ -10,6 +10,7 @@ import pytest
 from plinth.events.v1 import event_pb2
 from plinth.events.v1 import event_service_pb2 as events
 from services.events.repository import EventsRepositories
+from services.events.repository import events as rows
 from services.events.service import EventsServices, replays
 from services.events.watch import EventWatcher
 from services.kernel import cursors
@@ -165,3 +166,33 @@ class TestReplay:
     def test_to_a_subscriber_has_them_all(self, office: Office, told: list[Event], heard: list[str]) -> None:
         ended(office, replay(office, SUBSCRIBER))
         assert heard == ["secret 1", "open 1", "secret 2", "open 2", "last"]
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_page_passes_over_no_thousands_of_them(office: Office, analyzed: bool) -> None:
+    values = {"workspace": office.workspace_id, "before": 2**62, "count": 50}
+    statement = rows._newest(frozenset())
+    with office.database.transaction(force_rollback=True):
+        office.database.execute(
+            "insert into kernel.event_log (position, log_time, id, workspace_id, type, source, subject, time,"
+            " data_schema, data, actor, traceparent, restricted)"
+            " select 1e15::bigint + n, now(), gen_random_uuid(), %s, 't', 's', 's', now(), 'd', '', 'a', '', n > 20"
+            " from generate_series(1, 10000) n",
+            [office.workspace_id],
+        )
+        if analyzed:
+            office.database.execute("analyze kernel.event_log")
+        office.database.execute(
+            "select set_config('plinth.workspace', %s, true), set_config('role', 'plinth_events', true),"
+            " set_config('plan_cache_mode', 'force_generic_plan', true)",
+            [str(office.workspace_id)],
+        )
+        found = office.database.execute(f"explain (analyze, format json) {statement.sql}", values).fetchall()
+    [([plan],)] = found
+    assert 20 <= plan["Plan"]["Actual Rows"] < 50
+    assert passed_over(plan["Plan"]) == 0
+
+
+def passed_over(node: dict[str, Any]) -> int:
+    """How many rows a plan reads for nothing."""
+    return int(node.get("Rows Removed by Filter", 0)) + sum(map(passed_over, node.get("Plans", ())))

@@ -16,6 +16,7 @@ _STATEMENTS = r"""
     insert into search.chunks select workspace_id, 0, gen_random_uuid(), document_id, 0, 1, 'fox', '{}', 0,
         0, 3, 'en' from search.documents where workspace_id = %(workspace)s;
     insert into search.removed_chunks values (%(workspace)s, gen_random_uuid(), 1, 'fox', '{}', 'en', 0, 0);
+    insert into search.recounts values (%(workspace)s, gen_random_uuid());
     insert into search.segments values (%(workspace)s, 1, 0, 0, 0, 1, 'live', '\x00000000');
     insert into search.staged_segments values (%(workspace)s, 1, gen_random_uuid(), 1, '{}', '{}', '{}', now());
     insert into search.postings values (%(workspace)s, 1, 'fox', '\x01');

@@ -67,8 +67,9 @@ search.model_parts          search:siud
 search.models               search:siud    search_system:s
 search.postings             search:siud
 search.queries              search:siud    search_system:sd
+search.recounts             search:siud    search_system:s
 search.removed_chunks       search:siud
-search.segments             search:siud
+search.segments             search:siud    search_system:s
 search.staged_chunks        search:siud    search_system:sd
 search.staged_segments      search:siud    search_system:s
 search.staged_vectors       search:siud    search_system:sd

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.kernel import unit_of_work
 from services.kernel.caller import Caller
 from services.kernel.db import Database, Session
 from services.kernel.feed import (
@@ -20,8 +21,8 @@ from services.kernel.feed import (
     GrantChanged,
     Invalidation,
     InvalidationHub,
-    Moved,
     PostgresFeed,
+    ResourceChanged,
     SessionRevoked,
     UserSessionsRevoked,
     decode,
@@ -38,7 +39,7 @@ _INVALIDATIONS = st.one_of(
     st.builds(SessionRevoked, _UUIDS),
     st.builds(UserSessionsRevoked, _UUIDS),
     st.builds(ApiKeyRevoked, _UUIDS),
-    st.builds(Moved, _UUIDS, _UUIDS),
+    st.builds(ResourceChanged, _UUIDS),
 )
 
 
@@ -94,6 +95,34 @@ class TestPostgresFeed:
             uow.invalidate(*told)
             uow.commit()
         assert [listening.next() for _ in told] == told
+
+    @pytest.mark.usefixtures("caller")
+    def test_what_is_watched_is_told_behind_the_commit_once(self, listening: Listening, units: Units[Session]) -> None:
+        listening.hub.subscribe(listening.heard.put, [ResourceChanged])
+        changed, last = [ResourceChanged(new_id()), ResourceChanged(new_id())], ResourceChanged(new_id())
+        with units() as uow:
+            uow.announce(changed[0])
+            uow.announce(*changed)
+            uow.commit()
+        with units() as uow:
+            uow.announce(ResourceChanged(new_id()))
+        with units() as uow:
+            uow.announce(last)
+            uow.commit()
+        assert [listening.next() for _ in range(3)] == [*changed, last]
+
+    @pytest.mark.usefixtures("caller")
+    def test_what_cannot_be_told_to_watchers_is_committed_all_the_same(
+        self, listening: Listening, units: Units[Session], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        revoked = SessionRevoked(new_id())
+        with units() as uow:
+            uow.invalidate(revoked)
+            uow.announce(ResourceChanged(new_id()))
+            # More than PostgreSQL takes.
+            monkeypatch.setattr(unit_of_work, "encode", lambda _: "x" * 8000)
+            uow.commit()
+        assert listening.next() == revoked
 
     def test_what_is_rolled_back_is_not_told(self, listening: Listening, units: Units[Session], caller: Caller) -> None:
         with units() as uow:
@@ -181,15 +210,30 @@ class TestHub:
         hub.beat("a", time.monotonic() - MAX_SILENCE_SECONDS)
         assert not hub.healthy()
 
-    def test_what_moves_is_heard_by_those_alone_who_ask_for_it(self, hub: InvalidationHub) -> None:
+    def test_what_is_watched_is_heard_by_those_alone_who_ask_for_it(self, hub: InvalidationHub) -> None:
         caches: list[Invalidation | None] = []
         streams: list[Invalidation | None] = []
         hub.subscribe(caches.append)
-        hub.subscribe(streams.append, (Moved,))
-        moved, revoked = Moved(UUID(int=1), UUID(int=2)), SessionRevoked(UUID(int=3))
+        hub.subscribe(streams.append, (ResourceChanged,))
+        moved, revoked = ResourceChanged(UUID(int=1)), SessionRevoked(UUID(int=3))
         for one in (moved, revoked, None):
             hub.publish(one)
         assert (caches, streams) == ([revoked, None], [moved, None])
+
+    def test_of_a_thousand_watchers_those_alone_are_called_whose_own_it_is(self, hub: InvalidationHub) -> None:
+        calls: list[int] = []
+        for number in range(1000):
+            # A thousand resources of two workspaces.
+            topics = [(ResourceChanged, UUID(int=number)), (GrantChanged, UUID(int=number % 2))]
+            hub.subscribe(lambda _, number=number: calls.append(number), topics)  # type: ignore[misc]  # mypy knows no lambda with a default
+        hub.publish(ResourceChanged(UUID(int=7)))
+        assert calls == [7]
+        hub.publish(GrantChanged(UUID(int=1)))
+        assert calls[1:] == list(range(1, 1000, 2))
+        hub.publish(SessionRevoked(UUID(int=7)))
+        assert len(calls) == 501
+        hub.publish(None)
+        assert calls[501:] == list(range(1000))
 
     def test_who_left_hears_no_more(self, hub: InvalidationHub) -> None:
         heard: list[tuple[str, Invalidation | None]] = []

@@ -35,6 +35,15 @@ class TestMigrate:
         assert migrations.migrate(url) == (None, revisions[-1])
         assert _of_ours(url) == first
 
+    def test_need_no_contrib_module_and_no_gin_index(self, own_postgres: EmbeddedPostgres) -> None:
+        """Under row-level security a GIN index is not used for what its operators, which may leak, would find."""
+        migrations.migrate(own_postgres.url())
+        with psycopg.connect(own_postgres.url()) as connection:
+            extensions = connection.execute("select extname::text from pg_extension order by 1").fetchall()
+            assert extensions == [("plpgsql",), ("vector",)]
+            indexes = "select relname from pg_class join pg_am on pg_am.oid = relam where amname = 'gin'"
+            assert connection.execute(indexes).fetchall() == []
+
     def test_one_of_two_at_once_finds_it_done(self, own_postgres: EmbeddedPostgres) -> None:
         head = migrations.pending(own_postgres.url())[-1]
         outcomes = at_once(2, lambda: migrations.migrate(own_postgres.url()))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import psycopg
 import pytest
 
@@ -20,6 +21,7 @@ from services.kernel.sequencer import Sequencer
 from services.kernel.subscriptions import Runner, Subscription
 from services.kernel.unit_of_work import UnitOfWork, Units
 from services.runtime import Runtime
+from tests.support.errors import refused
 from tests.support.people import People, Person
 from tests.support.waiting import until
 
@@ -35,7 +37,7 @@ class Fragile:
 
     def __init__(self, units: Units[Session], owner: Person, workspace: workspace_pb2.Workspace) -> None:
         self._units = units
-        self._owner = owner
+        self.owner = owner
         self.workspace = workspace.name
         self.broken = True
         self.handled: list[str] = []
@@ -57,7 +59,7 @@ class Fragile:
     def jobs(self) -> list[job_pb2.Job]:
         """What is parked, dead or under way again."""
         request = job_service_pb2.ListJobsRequest(parent=self.workspace)
-        return [job for job in self._owner.stubs.jobs.ListJobs(request).jobs if job.kind == f"{SUBSCRIBER}.parked"]
+        return [job for job in self.owner.stubs.jobs.ListJobs(request).jobs if job.kind == f"{SUBSCRIBER}.parked"]
 
     def dead(self) -> job_pb2.Job:
         """The parked event, once it is."""
@@ -67,7 +69,7 @@ class Fragile:
 
     def requeue(self, job: job_pb2.Job) -> None:
         """Have it handled again."""
-        self._owner.stubs.jobs.RequeueJob(job_service_pb2.RequeueJobRequest(name=job.name))
+        self.owner.stubs.jobs.RequeueJob(job_service_pb2.RequeueJobRequest(name=job.name))
 
 
 @pytest.fixture
@@ -127,9 +129,14 @@ def test_it_is_seen_mended_and_requeued(fragile: Fragile) -> None:
     assert fragile.handled == [fragile.workspace]
 
 
-def test_of_a_restricted_one_nobody_reads_what_the_error_says(fragile: Fragile) -> None:
+def test_of_a_restricted_one_owners_alone_know_and_nobody_reads_what_the_error_says(
+    fragile: Fragile, people: People
+) -> None:
     fragile.happen(restricted=True)
     job = fragile.dead()
     assert job.last_error == "ValueError"
+    viewer = people.member(fragile.owner, fragile.workspace, "viewer")
+    with refused(grpc.StatusCode.NOT_FOUND, "NOT_FOUND"):
+        viewer.stubs.jobs.GetJob(job_service_pb2.GetJobRequest(name=job.name))
     fragile.requeue(job)
     until(lambda: [job.last_error for job in fragile.jobs()] == ["RetryableError: ValueError"], "another failure")

@@ -17,8 +17,8 @@ from services.search.model.names import DOCUMENT
 from services.search.model.query import parse
 from services.search.service import SearchServices
 from services.search.service.lexical import Matches, lexical
-from services.search.service.reading import Snapshot
-from services.search.service.words import COUNT
+from services.search.service.snapshots import Snapshot
+from services.search.service.vocabulary import COUNT
 from tests.support.acting import acting
 from tests.support.stubs import Stubs
 
@@ -133,7 +133,7 @@ class Library:
         query = "select id, payload from jobs.jobs where workspace_id = %s and kind = %s"
         for job_id, payload in self.database.execute(query, [self.workspace_id, COUNT]).fetchall():
             with self.acting():
-                self.services.counting.count(self.workspace_id, UUID(bytes=payload), lambda: None)
+                self.services.vocabulary.count(self.workspace_id, UUID(bytes=payload), lambda: None)
             self.database.execute("delete from jobs.jobs where id = %s", [job_id])
 
     def find(

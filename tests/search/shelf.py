@@ -21,7 +21,7 @@ from services.search.model.index import EmbedderKind, IndexPatch, IndexView
 from services.search.model.passages import Passage, Place
 from services.search.service import SearchServices
 from services.search.service.model_lifecycle import BUILD, DROP
-from services.search.service.reading import Snapshot
+from services.search.service.snapshots import Snapshot
 from tests.search.library import AUTHOR, NOON, chunk_id
 from tests.support.acting import acting
 
@@ -122,14 +122,14 @@ class Shelf:
 
     def near(self, text: str, limit: int = 10, *, only: Sequence[UUID] | None = None) -> list[str]:
         """The texts of the passages nearest to a query, in all documents or some."""
-        meaning = self.services.meaning
+        semantic = self.services.semantic
         with self.acting(), self.services.units() as uow:
-            model = meaning.model(uow, self.workspace_id)
+            model = uow.repo.models.live(self.workspace_id)
             assert model is not None
             latent = model.embedder is EmbedderKind.LSA
-            vector = meaning.of_terms(uow, model, analysis.terms(text, "en")) if latent else None
+            vector = semantic.of_terms(uow, model, analysis.terms(text, "en")) if latent else None
         if not latent:
-            vector = meaning.of_text(model, text)
+            vector = semantic.of_text(model, text)
         if vector is None:
             return []
         with self.acting(), self.services.units() as uow:
@@ -140,7 +140,7 @@ class Shelf:
                     allowed = np.zeros(snapshot.doc_end + 1, np.bool_)
                     numbers = dict(self.rows("documents", "document_id, doc_no"))
                     allowed[[numbers[document_id] for document_id in only]] = True
-                found = meaning.nearest(uow, snapshot, model, vector, allowed, limit)
+                found = semantic.nearest(uow, snapshot, model, vector, allowed, limit)
                 return [int(number) for number in found.chunk_nos]
 
             found = self.services.snapshots.read(uow, self.workspace_id, work)

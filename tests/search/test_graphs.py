@@ -25,8 +25,9 @@ from services.search.model.index import EmbedderKind
 from services.search.model.vectors import Model, ModelState
 from services.search.repository import nearest
 from services.search.repository.graphs import Graphs
-from services.search.service import SearchServices, build_search, meaning
-from services.search.service.reading import Snapshot
+from services.search.service import SearchServices, build_search, semantic
+from services.search.service.model_lifecycle import BUILD
+from services.search.service.snapshots import Snapshot
 from services.search.service.units import SearchUnitOfWork
 from tests.search.embedders.provider import DIMENSIONS, Provider, running
 from tests.search.library import NOON
@@ -80,7 +81,7 @@ class Library:
 
     def near(self, query: NDArray[np.float32], allowed: NDArray[np.bool_] | None, limit: int = LIMIT) -> list[int]:
         with self.reading() as uow:
-            found = self.services.meaning.nearest(uow, self.snapshot, self.model, query, allowed, limit)
+            found = self.services.semantic.nearest(uow, self.snapshot, self.model, query, allowed, limit)
         return [int(number) for number in found.chunk_nos]
 
     def recall(self, allowed: NDArray[np.bool_] | None, limit: int = LIMIT) -> float:
@@ -123,6 +124,7 @@ def library(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Libr
         True,
         COUNT,
         NOON,
+        NOON,
     )
     services = build_search(runtime.resources, runtime.settings)
     snapshot = Snapshot(model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (), doc_nos, int(doc_nos[-1]) + 1)
@@ -161,12 +163,12 @@ class TestNearest:
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             # So small an index is compared as a whole otherwise.
-            patch.setattr(meaning, "few", lambda left, total, limit: False)
+            patch.setattr(semantic, "few", lambda left, total, limit: False)
             assert library.recall(None if share is None else every(share)) >= 0.98
 
     def test_finds_nearly_all_that_can_be_paged_through(self, library: Library) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(meaning, "few", lambda left, total, limit: False)
+            patch.setattr(semantic, "few", lambda left, total, limit: False)
             assert library.recall(None, MAX_HITS) >= 0.95
 
     def test_finds_all_where_a_filter_keeps_few(self, library: Library) -> None:
@@ -208,6 +210,22 @@ class TestNearest:
 def provider() -> Iterator[Provider]:
     with running() as provider:
         yield provider
+
+
+def purge(shelf: Shelf) -> None:
+    """Delete all that the workspace has."""
+    with shelf.acting(), shelf.services.units() as uow:
+        shelf.services.purging.begin(uow, shelf.workspace_id)
+        uow.commit()
+    with shelf.acting():
+        shelf.services.purging.purge(shelf.workspace_id, lambda: None, lambda _: None)
+
+
+def builds(shelf: Shelf) -> int:
+    """How many jobs wait to work on its models."""
+    query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s and state = 'arrived'"
+    row = shelf.database.execute(query, [shelf.workspace_id, BUILD]).fetchone()
+    return int(row[0]) if row else 0
 
 
 class TestGraph:
@@ -268,10 +286,46 @@ class TestGraph:
         assert not live.approximate
         assert valid(owner_database, model_id) is None
         assert len(full.near("a fox")) == 5
-        # As soon as there is room, the next publish has it made.
+        # Not every publish asks for it in vain.
         shelf.put(["seven newts"])
+        assert builds(shelf) == 0
+        shelf.database.execute(
+            "update search.models set graph_time = graph_time - interval '1 hour' where model_id = %s", [model_id]
+        )
+        shelf.put(["eight otters"])
+        assert builds(shelf) == 1
         shelf.work()
         assert valid(owner_database, model_id)
+        assert shelf.rows("models", "graph_time") == [(None,)]
+
+    def test_that_is_made_while_the_workspace_is_purged_goes_too(
+        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ((model_id,),) = shelf.rows("models", "model_id")
+        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        make = Graphs.make
+
+        def purged(self: Graphs, *given: Any) -> bool:  # whatever `make` takes
+            purge(shelf)
+            made = make(self, *given)
+            assert valid(owner_database, model_id)
+            return made
+
+        monkeypatch.setattr(Graphs, "make", purged)
+        shelf.work()
+        assert valid(owner_database, model_id) is None
+
+    def test_that_nobody_has_any_more_is_dropped(self, shelf: Shelf, owner_database: "psycopg.Connection[Any]") -> None:
+        ((model_id,),) = shelf.rows("models", "model_id")
+        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        shelf.work()
+        shelf.services.lifecycle.ask_where_due()
+        shelf.work()
+        assert valid(owner_database, model_id)
+        owner_database.execute("delete from search.models where model_id = %s", [model_id])
+        shelf.services.lifecycle.ask_where_due()
+        shelf.work()
+        assert valid(owner_database, model_id) is None
 
     def test_that_a_killed_worker_left_half_done_is_made_again(
         self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
@@ -291,10 +345,6 @@ class TestGraph:
         shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
         shelf.work()
         ((model_id,),) = shelf.rows("models", "model_id")
-        with shelf.acting(), shelf.services.units() as uow:
-            shelf.services.forgetting.begin(uow, shelf.workspace_id)
-            uow.commit()
-        with shelf.acting():
-            shelf.services.forgetting.purge(shelf.workspace_id, lambda: None, lambda _: None)
+        purge(shelf)
         assert shelf.rows("vectors", "chunk_no") == []
         assert valid(owner_database, model_id) is None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,9 @@ from services.search.model.facts import Telling
 from services.search.model.passages import Readable
 from services.search.repository.indexes import IndexRepository
 from services.search.repository.postings import PostingRepository
-from services.search.service import preparing, words
+from services.search.service import preparing, vocabulary
 from services.search.service.maintenance import MAINTAIN
-from services.search.service.words import COUNT
+from services.search.service.vocabulary import COUNT
 from tests.search.library import TOLD, Library
 from tests.search.shelf import Shelf
 
@@ -30,7 +31,7 @@ WORDS = {("red", 0): 11, ("fox", 0): 11}
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eleven passages are many."""
     monkeypatch.setattr(preparing, "SEGMENT", 4)
-    monkeypatch.setattr(words, "AT_ONCE", 2)
+    monkeypatch.setattr(vocabulary, "AT_ONCE", 2)
     monkeypatch.setattr(preparing, "AT_ONCE", 2)
 
 
@@ -63,6 +64,23 @@ def published(library: Library, document_id: UUID) -> None:
     shelf = Shelf(library.services, library.database, library.workspace_id)
     shelf.stage(TEXTS, document_id)
     shelf.publish(TEXTS, document_id)
+
+
+def before_held(monkeypatch: pytest.MonkeyPatch, time: int, do: Callable[[], object]) -> None:
+    """Do something when somebody is about to hold an index for the so-manieth time, and has read what they need."""
+    lock, calls = IndexRepository.lock, iter([*[lambda: None] * (time - 1), do])
+
+    def later(self: IndexRepository, *given: Any) -> Any:  # whatever `lock` takes and gives
+        next(calls, lambda: None)()
+        return lock(self, *given)
+
+    monkeypatch.setattr(IndexRepository, "lock", later)
+
+
+def lose_jobs(library: Library) -> None:
+    """Somebody cancels all that waits; hours go by."""
+    library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+    library.age("recounts", "ask_time", timedelta(hours=1))
 
 
 class TestPublish:
@@ -136,7 +154,7 @@ class TestPublish:
             library.delete(document)
         else:
             library.age("staged_segments", "stage_time", timedelta(days=8))
-            library.services.housekeeping.sweep()
+            library.services.housekeeping.sweep(lambda: None)
         assert library.jobs(MAINTAIN) == 1
         library.maintain()
         left = {segment_id for segment_id, _ in library.rows("segments", "segment_id", "state")}
@@ -185,10 +203,49 @@ class TestHear:
                 call()
 
         with library.acting():
-            library.services.counting.count(library.workspace_id, document, check)
+            library.services.vocabulary.count(library.workspace_id, document, check)
         assert library.jobs(COUNT) > 1
         library.settle()
         assert library.words() == WORDS | {("an", 0): 1, ("owl", 0): 1}
+
+    def test_of_a_new_visibility_moves_the_words_of_a_version_that_comes_first(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        document, version = new_id(), ["red fox", "brown bear"]
+        library.publish(["red fox", "grey wolf"], document)
+        before_held(monkeypatch, 1, lambda: library.publish(version, document, version=2))
+        library.hear(document, SECRET)
+        audience = library.audience_of(document)
+        library.settle()
+        assert library.words() == {(word, audience): 1 for text in version for word in text.split()}
+
+    @pytest.mark.parametrize("time", [1, 2, 3, 4])
+    def test_counts_no_word_of_what_goes_before_it_is_counted(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch, time: int
+    ) -> None:
+        document, version = new_id(), ["grey wolf", *TEXTS[5:]]
+        library.publish(TEXTS, document)
+        before_held(monkeypatch, time, lambda: library.publish(version, document, version=2))
+        library.settle()
+        library.settle()
+        assert library.words() == {("red", 0): 6, ("fox", 0): 6, ("grey", 0): 1, ("wolf", 0): 1}
+
+    @pytest.mark.parametrize("left", ["new", "hidden", "deleted"])
+    def test_has_its_words_counted_though_jobs_are_lost(self, library: Library, left: str) -> None:
+        document = new_id()
+        library.publish(TEXTS, document)
+        if left != "new":
+            library.settle()
+            library.hear(document, SECRET if left == "hidden" else None)
+        lose_jobs(library)
+        library.services.housekeeping.sweep(lambda: None)
+        library.settle()
+        audience = library.audience_of(document)
+        assert library.words() == ({(word, audience): 11 for word in ("red", "fox")} if left != "deleted" else {})
+        assert library.rows("removed_chunks", "chunk_no", "text") == []
+        lose_jobs(library)
+        library.services.housekeeping.sweep(lambda: None)
+        assert library.jobs(COUNT) == 0
 
     def test_counts_each_word_once_whenever_it_is_cut_off(self, library: Library) -> None:
         document = new_id()
@@ -209,7 +266,7 @@ class TestHear:
 
         try:
             with library.acting():
-                library.services.counting.count(library.workspace_id, document, check)
+                library.services.vocabulary.count(library.workspace_id, document, check)
         except Killed:
             return True
         return False
@@ -243,7 +300,7 @@ class TestHolding:
         with psycopg.connect(owner_url, autocommit=True) as other:
             query = "select 1 from search.indexes where workspace_id = %s for update nowait"
 
-            def free(*_: object) -> None:
+            def free(*_: object, **__: object) -> None:
                 other.execute(query, [library.workspace_id])
 
             for name in ("terms", "vocabulary", "both"):
@@ -258,33 +315,48 @@ class TestHolding:
         self, library: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         library.publish(["one owl"])
-        counts = [self._statements(library, monkeypatch, TEXTS[:count]) for count in (5, 11)]
+        counts = [len(self._statements(monkeypatch, partial(library.publish, TEXTS[:count]))) for count in (5, 11)]
         assert counts[0] == counts[1]
+
+    def test_ends_a_rebuild_without_a_look_at_passages_and_words(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        library.publish(TEXTS)
+        with library.acting():
+            library.services.index.rebuild(library.workspace_id)
+        found = " ".join(self._statements(monkeypatch, library.maintain))
+        assert "search.indexes" in found
+        assert "search.chunks" not in found
+        assert "search.vocabulary" not in found
 
     @staticmethod
     def _first(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, do: Callable[..., None]) -> None:
         given = getattr(owner, name)
 
         def checked(*arguments: Any, **named: Any) -> Any:  # whatever the method takes and gives
-            do()
+            do(*arguments, **named)
             return given(*arguments, **named)
 
         monkeypatch.setattr(owner, name, checked)
 
     @staticmethod
-    def _statements(library: Library, monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> int:
-        """How many the last unit runs that holds the index, which is the one that publishes."""
-        document, counted = new_id(), [0]
+    def _statements(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[str]:
+        """What is run from when work holds the index for the last time: what it does to publish, or to end."""
+        found: list[str] = []
         lock = IndexRepository.lock
+
+        def noted(_: Session, statement: Any, *__: object, **___: object) -> None:
+            found.append(statement.sql)
+
         with monkeypatch.context() as patch:
 
             def held(self: IndexRepository, *given: Any) -> Any:
-                found = lock(self, *given)
-                counted[0] = 0
-                return found
+                index = lock(self, *given)
+                found.clear()
+                return index
 
             patch.setattr(IndexRepository, "lock", held)
             for name in ("run", "first", "all"):
-                TestHolding._first(patch, Session, name, lambda: counted.__setitem__(0, counted[0] + 1))
-            library.publish(texts, document)
-        return counted[0]
+                TestHolding._first(patch, Session, name, noted)
+            work()
+        return found

@@ -16,8 +16,8 @@ from services.search.model.facts import Telling
 from services.search.model.passages import Readable
 from services.search.model.query import parse
 from services.search.service.lexical import Matches, lexical
-from services.search.service.reading import Snapshot
-from services.search.service.seeing import View, Viewer
+from services.search.service.snapshots import Snapshot
+from services.search.service.visibility import View, Viewer
 from tests.search.library import Library
 
 WORDS = ("fox", "wolf", "bear", "hare", "owl")

@@ -13,7 +13,7 @@ from services.kernel.ids import new_id
 from services.search.model import analysis, segments
 from services.search.service import maintenance
 from services.search.service.maintenance import MAINTAIN
-from tests.search.library import TOLD, Library
+from tests.search.library import NOON, TOLD, Library
 
 
 @pytest.fixture(autouse=True)
@@ -208,13 +208,16 @@ class TestRebuild:
         library.publish(["white fox"])
         before = library.find("fox wolf")
         rebuild(library)
-        library.database.execute("delete from search.postings where workspace_id = %s", [library.workspace_id])
-        library.database.execute(
-            "update search.indexes set term_count = 0 where workspace_id = %s", [library.workspace_id]
-        )
+        for damage in (
+            "delete from search.postings where workspace_id = %s",
+            "update search.chunks set length = 1 where workspace_id = %s",
+            "update search.indexes set term_count = 3 where workspace_id = %s",
+        ):
+            library.database.execute(damage, [library.workspace_id])
         library.maintain()
         assert library.find("fox wolf") == before
         assert library.rows("indexes", "rebuilding", "term_count") == [(False, 6)]
+        assert {length for _, length in library.rows("chunks", "chunk_no", "length")} == {2}
 
     def test_has_what_was_published_and_deleted_meanwhile(self, library: Library) -> None:
         gone, kept = new_id(), new_id()
@@ -267,6 +270,7 @@ class TestRebuild:
         library.publish(["red owl"], hidden)
         library.publish(["red hare"], kept)
         monkeypatch.setattr(maintenance, "_CHUNKS", 1)
+        monkeypatch.setattr(maintenance, "_WORDS", 1)
         read = analysis.words
         monkeypatch.setattr(analysis, "words", lambda text: read(text.replace("red", "crimson")))
         rebuild(library)
@@ -290,6 +294,30 @@ class TestRebuild:
             library.delete(document)
         assert library.words() == {("crimson", 0): 1, ("newt", 0): 1}
 
+    def test_merges_meanwhile_what_is_published_meanwhile(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(maintenance, "_CHUNKS", 1)
+        for number in range(6):
+            library.publish([f"red fox {number}"])
+        rebuild(library)
+        seen: list[tuple[bool, list[int]]] = []
+
+        def check() -> None:
+            if not seen:
+                for number in range(3):
+                    library.publish([f"owl {number}"])
+            [(rebuilding, end)] = library.rows("indexes", "rebuilding", "rebuild_end")
+            live = "case when state = 'live' then chunk_count else 0 end"
+            rows = library.rows("segments", "first_chunk_no", live)
+            seen.append((rebuilding, [count for first_no, count in rows if first_no >= end and count]))
+
+        with library.acting():
+            library.services.maintenance.maintain(library.workspace_id, check)
+        assert (True, [3]) in seen
+        assert sorted(library.find("owl")) == ["owl 0", "owl 1", "owl 2"]
+        assert set(states(library)) == {"live"}
+
     @pytest.mark.parametrize("step", range(1, 8))
     def test_counts_no_word_twice_whatever_is_deleted_when(
         self, library: Library, monkeypatch: pytest.MonkeyPatch, step: int
@@ -311,3 +339,27 @@ class TestRebuild:
         library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
         sweep(library)
         assert jobs(library) == 1
+
+
+class TestSweep:
+    def test_has_deleted_what_a_lost_job_has_left(self, library: Library) -> None:
+        for number in range(3):
+            library.publish([f"red fox {number}"])
+        step = 0
+        while "retired" not in states(library):
+            step += 1
+            maintain_until(library, step)
+        for expected in (1, 0):
+            library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+            sweep(library)
+            assert jobs(library) == expected
+            library.maintain()
+
+    def test_asks_in_one_order(self, new_library: Callable[[], Library]) -> None:
+        libraries = [new_library() for _ in range(8)]
+        for library in libraries:
+            rebuild(library)
+        with libraries[0].services.units.system() as uow:
+            found = uow.repo.segments.neglected(NOON)
+        assert found == sorted(found)
+        assert {library.workspace_id for library in libraries} <= set(found)

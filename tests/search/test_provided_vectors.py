@@ -14,15 +14,15 @@ from plinth.search.v1.events_pb2 import IndexSwapped
 from services.kernel.clock import FrozenClock
 from services.kernel.errors import Unavailable
 from services.kernel.ids import new_id
-from services.kernel.jobs import Attempt, DeadReason, JobState
+from services.kernel.jobs import Attempt, JobState
 from services.kernel.jobs.attempt import Hold
 from services.kernel.jobs.run import run
 from services.runtime import Runtime
 from services.search.embedders import openai
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, EmbedderUnavailable
 from services.search.model.index import EmbedderKind
-from services.search.service import SearchServices, build_search
-from services.search.service.model_lifecycle import BUILD
+from services.search.service import SearchServices, build_search, vector_builds, vectors
+from services.search.service.model_lifecycle import BUILD, DROP
 from services.search.subscribers import job_handlers
 from tests.search.embedders.provider import DIMENSIONS, KEY, Provider, embedding, failing, running
 from tests.search.library import NOON
@@ -118,7 +118,51 @@ class TestEmbed:
         provider.manners += [failing(401)]
         with pytest.raises(EmbedderRefused) as refusal:
             provided.embed(document)
-        assert refusal.value.metadata == {"problem": "The provider does not accept the key."}
+        assert refusal.value.metadata == {"problem": "The provider does not accept the key.", "scope": "provider"}
+
+
+class TestLongDocuments:
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Three passages are many."""
+        for module in (vectors, vector_builds):
+            monkeypatch.setattr(module, "AT_ONCE", 2)
+
+    def test_are_published_without_vectors_which_a_job_moves_a_few_at_a_time(
+        self, provided: Shelf, provider: Provider
+    ) -> None:
+        texts = [f"{'z' * 40 * number}{FOX}" for number in range(7)]
+        document = provided.put(texts)
+        assert provided.rows("vectors", "chunk_no") == []
+        assert len(provided.rows("staged_vectors", "chunk_id")) == len(texts)
+        provider.asked.clear()
+        commits: list[int] = []
+        provided.work(lambda: commits.append(len(provided.rows("vectors", "chunk_no"))))
+        assert commits[:5] == [0, 2, 4, 6, 7]
+        assert provided.complete()
+        # What was paid for is not asked for again.
+        assert asked(provider) == []
+        assert provided.rows("staged_vectors", "chunk_id") == []
+        live = provided.view().live
+        assert live is not None
+        assert live.vector_count == len(texts)
+        assert provided.near(texts[3], 1, only=[document]) == [texts[3]]
+
+    def test_that_change_before_the_job_comes_keep_what_stays(self, provided: Shelf, provider: Provider) -> None:
+        document = provided.put([FOX, WOLF, BEAR])
+        provided.put([BEAR, FOX, HARE], document, version=2)
+        assert len(provided.rows("staged_vectors", "chunk_id")) == 2
+        provider.asked.clear()
+        provided.work()
+        assert asked(provider) == []
+        assert provided.complete()
+
+    def test_that_are_deleted_before_the_job_comes_leave_nothing(self, provided: Shelf) -> None:
+        document = provided.put([FOX, WOLF, BEAR])
+        provided.put([], document, version=2)
+        assert provided.rows("staged_vectors", "chunk_id") == []
+        provided.work()
+        assert provided.rows("vectors", "chunk_no") == []
 
 
 class TestChangeOfEmbedder:
@@ -228,7 +272,7 @@ class TestRebuild:
 
 class TestJob:
     @pytest.mark.usefixtures("impatient")
-    def test_waits_as_long_as_the_provider_says_and_gives_up_what_it_refuses(
+    def test_waits_as_long_as_the_provider_says_and_does_not_give_up_what_it_refuses(
         self, shelf: Shelf, provider: Provider
     ) -> None:
         shelf.put([FOX])
@@ -244,7 +288,7 @@ class TestJob:
             subject=shelf.view().index.name,
             payload=model_id.bytes,
             number=1,
-            max_attempts=2,
+            max_attempts=3,
             fence=1,
             run_time=NOON,
             create_time=NOON,
@@ -260,6 +304,70 @@ class TestJob:
             assert settlement.run_time == NOON + timedelta(seconds=60)
             settlement = run(attempt, handler, FrozenClock(NOON), None).settlement
         assert settlement is not None
-        assert (settlement.state, settlement.reason) == (JobState.DEAD, DeadReason.PERMANENT)
+        # Somebody may mend the key.
+        assert settlement.state is JobState.ARRIVED
         assert "does not accept the key" in settlement.error
         assert KEY not in settlement.error
+
+    def test_leaves_out_a_passage_that_the_provider_refuses(self, shelf: Shelf, provider: Provider) -> None:
+        shelf.put([FOX, WOLF, BEAR])
+        shelf.use(EmbedderKind.OPENAI)
+        provider.manners += [failing(400, "content_filter"), failing(400, "content_filter")]
+        shelf.work()
+        assert shelf.models() == ["live"]
+        assert asked(provider) == [FOX, WOLF, FOX, WOLF, BEAR]
+        assert set(shelf.near(FOX)) == {WOLF, BEAR}
+        live = shelf.view().live
+        assert live is not None
+        assert live.vector_count == 2
+
+    def test_waits_while_the_provider_takes_no_text_at_all(self, shelf: Shelf, provider: Provider) -> None:
+        shelf.put([FOX, WOLF])
+        shelf.use(EmbedderKind.OPENAI)
+        provider.manners += [failing(400)] * 3
+        with pytest.raises(EmbedderRefused):
+            shelf.work()
+        assert shelf.models() == ["building"]
+
+
+def jobs(shelf: Shelf, kind: str) -> int:
+    query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s and state = 'arrived'"
+    row = shelf.database.execute(query, [shelf.workspace_id, kind]).fetchone()
+    return int(row[0]) if row else 0
+
+
+class TestJobsThatWereGivenUp:
+    """By an admin, or after too many attempts."""
+
+    @staticmethod
+    def given_up(shelf: Shelf) -> None:
+        shelf.database.execute("delete from jobs.jobs where workspace_id = %s", [shelf.workspace_id])
+
+    def test_of_a_model_that_is_made_are_asked_for_again(self, shelf: Shelf) -> None:
+        shelf.put([FOX])
+        shelf.use(EmbedderKind.OPENAI)
+        self.given_up(shelf)
+        for _ in range(2):
+            shelf.services.lifecycle.ask_where_due()
+        assert jobs(shelf, BUILD) == 1
+        shelf.work()
+        assert shelf.complete()
+        shelf.services.lifecycle.ask_where_due()
+        assert jobs(shelf, BUILD) == 0
+
+    def test_of_a_model_that_goes_are_asked_for_again(self, provided: Shelf) -> None:
+        provided.put([FOX])
+        provided.use(EmbedderKind.NONE)
+        self.given_up(provided)
+        provided.services.lifecycle.ask_where_due()
+        assert jobs(provided, DROP) == 1
+        provided.work()
+        assert provided.models() == []
+
+    def test_of_passages_that_lack_their_vectors_are_asked_for_again(self, provided: Shelf) -> None:
+        provided.put([FOX], embed=False)
+        self.given_up(provided)
+        provided.services.lifecycle.ask_where_due()
+        assert jobs(provided, BUILD) == 1
+        provided.work()
+        assert provided.complete()

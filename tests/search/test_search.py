@@ -37,6 +37,13 @@ class TestLexical:
         assert archive.find('"red fox" -den') == ["red fox"]
         assert archive.find('red -"red fox" -wolf') == ["fox red"]
 
+    def test_takes_line_ends_of_what_was_pasted_for_spaces(self, archive: Archive) -> None:
+        archive.put("a", ["a red fox den", "fox red", "red wolf"])
+        assert archive.find('"red\nfox"\n\t-wolf') == ["a red fox den"]
+        assert archive.find("a red\n\tfox den")[0] == "a red fox den"
+        [chunk] = [one for one, passage in archive.texts.items() if passage == "fox red"]
+        assert archive.explain("fox\nred", "fox red").hit.chunk == chunk
+
     def test_looks_past_what_only_has_the_words_of_the_phrase(self, archive: Archive) -> None:
         archive.put("a", [f"fox red fox red n{number}" for number in range(40)])
         archive.put("b", ["a long passage in which somewhere a red then a fox, a fox red and a quick red vixen stand"])
@@ -262,6 +269,15 @@ class TestSuggest:
         assert archive.suggest("state-of-the-a") == ["state-of-the-art"]
         assert archive.suggest("multi-h") == []
 
+    def test_knows_the_most_frequent_of_very_many_words(self, archive: Archive) -> None:
+        archive.put("X", ["fox", "fox and wolf"])
+        archive.library.database.execute(
+            "insert into search.vocabulary (workspace_id, word, audience_id, passages, generation)"
+            " select %s, 'fa' || number, 0, 1, 0 from generate_series(1, 20000) number",
+            [archive.library.workspace_id],
+        )
+        assert archive.suggest("f", count=1) == ["fox"]
+
     def test_looks_at_no_more_words_than_it_may(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(words, "_MOST_BEGUN", 2)
         archive.put("X", ["fog fox fun fur", "fun"])
@@ -285,11 +301,13 @@ class TestLog:
         archive.search("fox")
         stubs, name = archive.team.owner.stubs.index, f"{archive.workspace}/index"
         index = stubs.GetIndex(index_service_pb2.GetIndexRequest(name=name)).index
-        index.log_queries = False
         mask = FieldMask(paths=["log_queries"])
-        stubs.UpdateIndex(index_service_pb2.UpdateIndexRequest(index=index, update_mask=mask))
-        archive.search("wolf")
-        assert "wolf" not in [query for query, *_ in archive.logged()]
+        for log_queries, query in ((False, "wolf"), (True, "bear")):
+            index.log_queries = log_queries
+            index = stubs.UpdateIndex(index_service_pb2.UpdateIndexRequest(index=index, update_mask=mask)).index
+            archive.search(query)
+        # A worker may have deleted the first by now.
+        assert [query for query, *_ in archive.logged() if query != "fox"] == ["bear"]
 
     def test_forgets_after_ninety_days(self, archive: Archive) -> None:
         library = archive.library
@@ -299,5 +317,5 @@ class TestLog:
             [library.workspace_id],
         )
         archive.search("new")
-        library.services.housekeeping.sweep()
+        library.services.housekeeping.sweep(lambda: None)
         assert [query for query, *_ in archive.logged()] == ["new"]

@@ -16,7 +16,7 @@ from services.search.model.hits import Mode, Wanted
 from services.search.model.index import EmbedderKind
 from services.search.service import build_search
 from services.search.service.matching import Matched, Matching
-from services.search.service.seeing import Viewer
+from services.search.service.visibility import Viewer
 from tests.search.embedders.provider import DIMENSIONS, KEY, Provider, failing, running
 from tests.search.shelf import Shelf
 from tests.support.acting import acting
@@ -35,7 +35,7 @@ class Reader:
         """What matches."""
         services, workspace_id = self.shelf.services, self.shelf.workspace_id
         grant = Grant(workspace_id, new_id(), "viewer", frozenset())
-        matching = Matching(services.units, services.snapshots, services.meaning)
+        matching = Matching(services.units, services.snapshots, services.semantic)
         with acting(Caller(user_id=grant.user_id, workspace_id=workspace_id, grant=grant)):
             wanted = Wanted(workspace_id, query, mode, "", prefix=False)
             return matching.match(wanted, Viewer.of(grant), lambda uow, matched: None)[0]
@@ -102,6 +102,12 @@ def test_is_left_alone_for_a_while_after_it_failed(reader: Reader) -> None:
         reader.match(FOX, Mode.SEMANTIC)
     assert refusal.value.retry_after is not None
     assert len(reader.provider.asked) == 1
+
+
+def test_is_asked_for_the_next_query_where_it_refused_the_text_of_one(reader: Reader) -> None:
+    reader.provider.manners.append(failing(400, "content_filter"))
+    assert reader.match(FOX).mode is Mode.LEXICAL
+    assert reader.match(WOLF).mode is Mode.HYBRID
 
 
 def test_by_words_asks_no_provider(reader: Reader) -> None:

@@ -7,8 +7,9 @@ from plinth.tenancy.v1 import events_pb2 as tenancy_pb2
 from services.kernel.ids import new_id
 from services.kernel.sequencer import Sequencer
 from services.runtime import Runtime
-from services.search.service.forgetting import PURGE
+from services.search.service.housekeeping import SWEEP
 from services.search.service.maintenance import MAINTAIN
+from services.search.service.purging import PURGE
 from services.search.subscribers import job_handlers, subscriptions
 from tests.projects.worker import attempt, working
 from tests.search.library import Library
@@ -68,14 +69,25 @@ class TestJobs:
 
 
 class TestSweep:
+    def test_is_asked_of_one_worker(self, library: Library) -> None:
+        for _ in range(2):
+            library.services.housekeeping.ask()
+        query = "select queue from jobs.jobs where kind = %s and state <> 'succeeded'"
+        assert library.database.execute(query, [SWEEP]).fetchall() == [("index",)]
+        library.stage(new_id(), ["red fox"])
+        library.age("staged_chunks", "stage_time", timedelta(days=8))
+        [handler] = [one for one in job_handlers(library.services) if one.kind == SWEEP]
+        attempt(handler, library.workspace_id, "")
+        assert left(library) == []
+
     def test_drops_what_nobody_published(self, library: Library) -> None:
         library.stage(new_id(), ["red fox"])
         library.delete(new_id())
         assert {"staged_chunks", "early_news"} <= set(left(library))
         # What is told is of noon in March.
-        library.services.housekeeping.sweep()
+        library.services.housekeeping.sweep(lambda: None)
         assert "staged_chunks" in left(library)
         assert "early_news" not in left(library)
         library.age("staged_chunks", "stage_time", timedelta(days=8))
-        library.services.housekeeping.sweep()
+        library.services.housekeeping.sweep(lambda: None)
         assert left(library) == ["indexes"]

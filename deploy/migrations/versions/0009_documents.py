@@ -51,8 +51,6 @@ def upgrade() -> None:
             workspace_id uuid not null,
             blob_id uuid not null,
             state text not null check (state in ('writing', 'live', 'doomed')),
-            size_bytes bigint not null,
-            sha256 text not null,
             create_time timestamptz not null,
             primary key (workspace_id, blob_id)
         )""")
@@ -100,7 +98,6 @@ def upgrade() -> None:
             workspace_id uuid not null,
             upload_id uuid not null,
             start_byte bigint not null,
-            size_bytes bigint not null,
             sha256 text not null,
             blob_id uuid not null,
             primary key (workspace_id, upload_id, start_byte),

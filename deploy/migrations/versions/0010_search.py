@@ -11,9 +11,9 @@ def upgrade() -> None:
     op.execute("create extension if not exists vector")
     rls.domain_schema("search")
     # One row a workspace, held by whoever publishes. `revision` grows with all that readers could see. Passages from
-    # `rebuilt_no` below `rebuild_end` wait to be read anew; the vocabulary counts the others, `reading` says how often
-    # all was read anew. `languages` says how many passages are in each. Of a purged workspace the row stays for a
-    # while, so that nobody makes another one.
+    # `rebuilt_no` below `rebuild_end` wait to be read anew; the vocabulary counts the others, `generation` says how
+    # often all was read anew. `languages` says how many passages are in each. Of a purged workspace the row stays for
+    # a while, so that nobody makes another one.
     op.execute("""
         create table search.indexes (
             workspace_id uuid not null,
@@ -31,7 +31,7 @@ def upgrade() -> None:
             rebuilding boolean not null,
             rebuilt_no integer not null,
             rebuild_end integer not null,
-            reading integer not null,
+            generation integer not null,
             version integer not null,
             create_time timestamptz not null,
             update_time timestamptz not null,
@@ -122,9 +122,18 @@ def upgrade() -> None:
             headings text[] not null,
             language text not null,
             counted_for integer not null,
-            reading integer not null,
+            generation integer not null,
             primary key (workspace_id, document_id, chunk_no)
         )""")
+    # Documents of which passages are still to be counted, or are gone while they are counted still.
+    op.execute("""
+        create table search.recounts (
+            workspace_id uuid not null,
+            document_id uuid not null,
+            ask_time timestamptz not null default now(),
+            primary key (workspace_id, document_id)
+        )""")
+    op.execute("create index on search.recounts (ask_time)")
     # Segments of postings, which are written once, and read while they are live; the others are being made of them,
     # wait for the rest of a rebuild, or are being taken away; staged ones wait to be published, with numbers from 0.
     # `doc_nos` has an int32 for each number from `first_chunk_no` on; -1: the segment has it not. Postings count from
@@ -141,6 +150,7 @@ def upgrade() -> None:
             doc_nos bytea not null,
             primary key (workspace_id, segment_id)
         )""")
+    op.execute("create index on search.segments (workspace_id) where state in ('building', 'retired')")
     # The passages of segments that wait to be published, in the order of their numbers.
     op.execute("""
         create table search.staged_segments (
@@ -182,7 +192,7 @@ def upgrade() -> None:
             word text collate "C" not null,
             audience_id integer not null,
             passages integer not null,
-            reading integer not null,
+            generation integer not null,
             letters smallint not null generated always as (length(word)) stored,
             primary key (workspace_id, word, audience_id)
         ) with (fillfactor = 70)""")
@@ -222,6 +232,7 @@ def upgrade() -> None:
             vector_count integer not null,
             create_time timestamptz not null,
             prune_time timestamptz not null,
+            graph_time timestamptz,
             primary key (workspace_id, model_id)
         )""")
     op.execute("create index on search.models (prune_time)")
@@ -286,6 +297,7 @@ def upgrade() -> None:
         "staged_chunks",
         "chunks",
         "removed_chunks",
+        "recounts",
         "segments",
         "staged_segments",
         "postings",
@@ -303,6 +315,8 @@ def upgrade() -> None:
     # after.
     rls.system_policy("search.indexes", "select")
     rls.system_policy("search.tombstones", "select")
+    rls.system_policy("search.recounts", "select")
+    rls.system_policy("search.segments", "select")
     rls.system_policy("search.models", "select")
     rls.system_policy("search.staged_chunks", "select, delete")
     rls.system_policy("search.staged_segments", "select")

@@ -1,51 +1,16 @@
 """The store that the settings ask for."""
 
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
-
-from pydantic import SecretStr
 
 from services.documents.blobs.local import LocalBlobs
 from services.documents.blobs.port import BlobStore
 from services.documents.blobs.sealed import Sealed
-from services.kernel.config import ConfigError
+from services.kernel.config import ConfigError, Settings
 from services.kernel.secrets import Keyring
 
 
-class BlobSettings(Protocol):
-    """What is set about blobs; `Settings` has it."""
-
-    @property
-    def data_dir(self) -> Path:
-        """Where the blobs lie, in `blobs`, when nothing else is said."""
-
-    @property
-    def blob_url(self) -> str:
-        """`file:///directory`, `s3://bucket/prefix`, or empty."""
-
-    @property
-    def blob_s3_endpoint(self) -> str:
-        """The address of a server that speaks S3's protocol; empty: Amazon's."""
-
-    @property
-    def blob_s3_region(self) -> str:
-        """The region of the bucket; empty: boto's own settings."""
-
-    @property
-    def blob_s3_access_key(self) -> str:
-        """Whose key; empty: boto's own chain."""
-
-    @property
-    def blob_s3_secret_key(self) -> SecretStr:
-        """The secret of the access key."""
-
-    @property
-    def blob_encrypt(self) -> bool:
-        """Whether blobs are encrypted at rest."""
-
-
-def store_of(settings: BlobSettings, keyring: Keyring) -> BlobStore:
+def store_of(settings: Settings, keyring: Keyring) -> BlobStore:
     """The store, unopened; see `check`. Raises ConfigError."""
     url = urlsplit(settings.blob_url)
     store: BlobStore
@@ -60,7 +25,7 @@ def store_of(settings: BlobSettings, keyring: Keyring) -> BlobStore:
     return Sealed(store, keyring) if settings.blob_encrypt else store
 
 
-def _bucket(settings: BlobSettings, name: str, prefix: str) -> BlobStore:
+def _bucket(settings: Settings, name: str, prefix: str) -> BlobStore:
     # Its client takes longer to load than the rest of a command of `plinth`.
     from services.documents.blobs.s3 import Bucket, S3Blobs
 

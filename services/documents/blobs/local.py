@@ -93,13 +93,6 @@ class LocalBlobs:
             with suppress(OSError):
                 path.parent.rmdir()
 
-    def exists(self, key: str) -> bool:
-        """See BlobStore."""
-        path = self._path(key)
-        with _answering(key):
-            self._require_root()
-            return path.exists()
-
     def tidy(self, older_than: timedelta) -> int:
         """See BlobStore."""
         before = time.time() - older_than.total_seconds()

@@ -61,10 +61,6 @@ class BlobStore(Protocol):
         """Delete the blob for good. One that is not there is deleted already."""
         ...
 
-    def exists(self, key: str) -> bool:
-        """Whether there is a blob under the key."""
-        ...
-
     def tidy(self, older_than: timedelta) -> int:
         """Remove what writes have left that were broken off and untouched for so long. Returns how many there were."""
         ...

@@ -111,16 +111,6 @@ class S3Blobs:
         with _answering(key):
             self._client.delete_object(**target)
 
-    def exists(self, key: str) -> bool:
-        """See BlobStore."""
-        target = self._target(key)
-        try:
-            with _answering(key):
-                self._client.head_object(**target)
-        except BlobMissing:
-            return False
-        return True
-
     def tidy(self, older_than: timedelta) -> int:
         """See BlobStore. Parts of uploads that were never completed are invisible, and paid for."""
         before = datetime.now(UTC) - older_than

@@ -69,10 +69,6 @@ class Sealed:
         """See BlobStore."""
         self._inner.delete(key)
 
-    def exists(self, key: str) -> bool:
-        """See BlobStore."""
-        return self._inner.exists(key)
-
     def tidy(self, older_than: timedelta) -> int:
         """See BlobStore."""
         return self._inner.tidy(older_than)

@@ -3,25 +3,8 @@
 from dataclasses import dataclass
 
 from services.documents.errors import DocumentLimitReached, DocumentTooLarge, StorageLimitReached, VersionLimitReached
+from services.documents.model.media_types import PACKED
 from services.documents.model.usage import Usage
-
-_OFFICE = "application/vnd.openxmlformats-officedocument."
-_PACKED = frozenset(
-    {
-        "application/zip",
-        "application/x-ole-storage",
-        "application/gzip",
-        "application/x-bzip2",
-        "application/x-xz",
-        "application/x-7z-compressed",
-        "application/vnd.rar",
-    }
-)
-
-
-def is_packed(media_type: str) -> bool:
-    """Whether files of the type unpack to more than they are: archives, and what offices write."""
-    return media_type in _PACKED or media_type.startswith(_OFFICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +23,7 @@ class Allowance:
 
     def bytes_of(self, media_type: str) -> int:
         """How large a file of this type may be; of the empty one, any."""
-        return min(self.packed_bytes, self.file_bytes) if is_packed(media_type) else self.file_bytes
+        return min(self.packed_bytes, self.file_bytes) if media_type in PACKED else self.file_bytes
 
     def check_size(self, size: int, media_type: str = "", *, field: str = "content") -> None:
         """Raises DocumentTooLarge, which blames `field`."""

@@ -41,6 +41,11 @@ class IngestionState(StrEnum):
         """Whether nothing happens any more by itself."""
         return self in ENDED
 
+    @property
+    def wire_name(self) -> str:
+        """As clients know it."""
+        return f"INGESTION_STATE_{self.name}"
+
 
 ENDED = frozenset(
     {
@@ -50,6 +55,8 @@ ENDED = frozenset(
         IngestionState.COMPLETED_WITH_WARNINGS,
     }
 )
+
+STATES_BY_WIRE_NAME = {state.wire_name: state.value for state in IngestionState}
 
 # Before all of the text has been handed on.
 _UNREAD = frozenset({IngestionState.RECEIVED, IngestionState.SCANNED, IngestionState.PARSED})
@@ -69,6 +76,11 @@ class IngestionReason(StrEnum):
     PROVIDER_REFUSED = "provider_refused"
     DEPENDENCY_UNAVAILABLE = "dependency_unavailable"
     INTERNAL = "internal"
+
+    @property
+    def wire_name(self) -> str:
+        """As clients know it."""
+        return f"INGESTION_REASON_{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +196,11 @@ class Ingestion:
     def is_to_be_read(self) -> bool:
         """Whether later stages lack its text: it is not parsed, or not all of it has been staged."""
         return self.stage in _UNREAD
+
+    @property
+    def may_be_found(self) -> bool:
+        """Whether it ended otherwise than well, so late that search may have published it."""
+        return self.can_begin_again and self.stage is IngestionState.EMBEDDED
 
     @property
     def under_way(self) -> IngestionAttempt | None:

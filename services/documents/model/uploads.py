@@ -104,7 +104,6 @@ class Upload:
             workspace_id=self.workspace_id,
             upload_id=self.upload_id,
             start_byte=offset,
-            size_bytes=content.size_bytes,
             sha256=content.sha256,
             blob_id=content.blob_id,
         )
@@ -122,6 +121,5 @@ class Part:
     workspace_id: UUID
     upload_id: UUID
     start_byte: int
-    size_bytes: int
     sha256: str
     blob_id: UUID

@@ -8,9 +8,6 @@ from uuid import UUID
 from services.documents.errors import VisibilityInvalid
 from services.kernel.caller import Grant
 
-# The role that holds `workspace.own`, which no other can.
-_OWNER = "owner"
-
 
 class VisibilityKind(StrEnum):
     """How it is decided who may."""
@@ -59,7 +56,7 @@ class Viewer:
     @classmethod
     def of(cls, grant: Grant) -> Self:
         """Who has the grant. That of an API key is its creator's but for the permissions: it sees what they see."""
-        return cls(grant.user_id, grant.role, grant.role == _OWNER)
+        return cls(grant.user_id, grant.role, grant.owner)
 
     def sees(self, visibility: Visibility, author_id: UUID) -> bool:
         """Whether they may see a document of this author. The same as a condition is in `repository.visibility`."""

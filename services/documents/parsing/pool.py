@@ -259,7 +259,9 @@ def _within(limits: Limits, parsed: Parsed) -> Parsed:
     """A result that no honest parser goes beyond. Raises NotParsed."""
     if max(parsed.page_count, *(block.page or 0 for block in parsed.blocks), 0) > limits.pages:
         raise NotParsed("there are more pages than there may be")
-    if not _LANGUAGE.fullmatch(parsed.language):
+    if not all(
+        _LANGUAGE.fullmatch(language) for language in {parsed.language, *(one.language for one in parsed.blocks)}
+    ):
         raise NotParsed("this is no language")
     return parsed
 

@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 
-_HEAD_BYTES = 64 * 1024
+# So much of a file tells its kind, unless it is an archive: then its end tells more.
+HEAD_BYTES = 64 * 1024
 # Kinds of text show at once; and no pattern takes long on so little.
 _SAMPLE_CHARACTERS = 8 * 1024
 _DIRECTORY_BYTES = 4 * 1024 * 1024
@@ -29,11 +30,11 @@ _MAGIC = (
     (b"GIF8", "image/gif"),
     (b"II*\x00", "image/tiff"),
     (b"MM\x00*", "image/tiff"),
-    (b"\x1f\x8b", "application/gzip"),
-    (b"BZh", "application/x-bzip2"),
-    (b"\xfd7zXZ\x00", "application/x-xz"),
-    (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-    (b"Rar!\x1a\x07", "application/vnd.rar"),
+    (b"\x1f\x8b", media_types.GZIP),
+    (b"BZh", media_types.BZIP2),
+    (b"\xfd7zXZ\x00", media_types.XZ),
+    (b"7z\xbc\xaf\x27\x1c", media_types.SEVEN_ZIP),
+    (b"Rar!\x1a\x07", media_types.RAR),
     (b"\x7fELF", "application/x-executable"),
     (b"MZ", "application/vnd.microsoft.portable-executable"),
     (b"SQLite format 3\x00", "application/vnd.sqlite3"),
@@ -46,7 +47,6 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "ut
 # Of the controls below a space a text has tabs, line ends, form feeds, and the escapes of ISO 2022; of the others no
 # more than one byte in so many, by accident.
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\v\x08\x0e\x0f\x1b"))
-
 _BYTES_PER_CONTROL = 100
 # In another encoding nearly every character beyond ASCII is bad UTF-8.
 _GOOD_PER_BAD = 10
@@ -84,7 +84,7 @@ def sniff(source: BinaryIO, name: str = "") -> str:
     Its `name` decides between kinds of text alone. The position in `source` changes.
     """
     source.seek(0)
-    head = source.read(_HEAD_BYTES)
+    head = source.read(HEAD_BYTES)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _office(source)
     for magic, media_type in _MAGIC:
@@ -109,7 +109,7 @@ def delimiter_of(text: str) -> str:
 
     It stands in every one of the first lines, and as often in most of them.
     """
-    lines = [line for line in text[:_HEAD_BYTES].splitlines() if line.strip()][:_TABLE_LINES]
+    lines = [line for line in text[:HEAD_BYTES].splitlines() if line.strip()][:_TABLE_LINES]
     best, most = "", 0
     for delimiter in _DELIMITERS:
         counts = [line.count(delimiter) for line in lines]
@@ -157,7 +157,7 @@ def _text(head: bytes) -> str | None:
     try:
         return head.decode()
     except UnicodeDecodeError as error:
-        if len(head) == _HEAD_BYTES and error.start > len(head) - 4:  # cut inside of a character
+        if len(head) == HEAD_BYTES and error.start > len(head) - 4:  # cut inside of a character
             return head[: error.start].decode()
     damaged = damaged_utf_8(head)
     if damaged is not None:

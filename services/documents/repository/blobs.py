@@ -61,16 +61,10 @@ _ADD = compiled(
         workspace_id=bindparam("workspace"),
         blob_id=bindparam("blob"),
         state=BlobState.WRITING.value,
-        size_bytes=0,
-        sha256="",
         create_time=bindparam("now"),
     )
 )
-_KEEP = compiled(
-    update(blobs)
-    .where(_by_id, _t.state == BlobState.WRITING.value)
-    .values(state=BlobState.LIVE.value, size_bytes=bindparam("size_bytes"), sha256=bindparam("sha256"))
-)
+_KEEP = compiled(update(blobs).where(_by_id, _t.state == BlobState.WRITING.value).values(state=BlobState.LIVE.value))
 _DOOM = compiled(
     update(blobs)
     .where(_in_workspace, _t.blob_id == any_(bindparam("blobs", type_=ARRAY(_t.blob_id.type))))
@@ -111,7 +105,7 @@ _DOOM_OF_UPLOAD = compiled(
     .values(state=BlobState.DOOMED.value)
 )
 # The planner has to see the words of a partial index's predicate.
-_writing, _doomed = (_t.state == literal_column(f"'{state.value}'") for state in (BlobState.WRITING, BlobState.DOOMED))
+_writing, _live, _doomed = (_t.state == literal_column(f"'{state.value}'") for state in BlobState)
 _FORGOTTEN = (
     select(_t.workspace_id, _t.blob_id)
     .where(_writing, _t.create_time <= bindparam("before"))
@@ -121,15 +115,6 @@ _FORGOTTEN = (
 _GIVE_UP = compiled(
     update(blobs).where(tuple_(_t.workspace_id, _t.blob_id).in_(_FORGOTTEN)).values(state=BlobState.DOOMED.value)
 )
-_DOOMED = compiled(
-    select(_t.workspace_id, _t.blob_id)
-    .where(
-        _doomed,
-        tuple_(_t.workspace_id, _t.blob_id) > tuple_(bindparam("after_workspace"), bindparam("after_blob")),
-    )
-    .order_by(_t.workspace_id, _t.blob_id)
-    .limit(bindparam("count"))
-)
 _given = (
     func.unnest(
         bindparam("workspaces", type_=ARRAY(_t.workspace_id.type)), bindparam("blobs", type_=ARRAY(_t.blob_id.type))
@@ -137,15 +122,18 @@ _given = (
     .table_valued("workspace_id", "blob_id")
     .render_derived()
 )
-_LIVE = compiled(
-    select(_t.workspace_id, _t.blob_id)
-    .where(
-        _t.state == BlobState.LIVE.value,
-        tuple_(_t.workspace_id, _t.blob_id) > tuple_(bindparam("after_workspace"), bindparam("after_blob")),
+_IN = {
+    state: compiled(
+        select(_t.workspace_id, _t.blob_id)
+        .where(
+            condition,
+            tuple_(_t.workspace_id, _t.blob_id) > tuple_(bindparam("after_workspace"), bindparam("after_blob")),
+        )
+        .order_by(_t.workspace_id, _t.blob_id)
+        .limit(bindparam("count"))
     )
-    .order_by(_t.workspace_id, _t.blob_id)
-    .limit(bindparam("count"))
-)
+    for state, condition in ((BlobState.LIVE, _live), (BlobState.DOOMED, _doomed))
+}
 # All that refers to blobs. A blob has one owner, which whoever gives it up has locked: a document, or an upload.
 _references = (versions.c.blob_id, upload_parts.c.blob_id, ingestions.c.parsed_blob_id)
 
@@ -227,9 +215,9 @@ class BlobRepository:
         """Insert one whose bytes will be written."""
         self._session.run(_ADD, workspace=workspace_id, blob=blob_id, now=now)
 
-    def keep(self, workspace_id: UUID, blob_id: UUID, size_bytes: int, sha256: str) -> None:
+    def keep(self, workspace_id: UUID, blob_id: UUID) -> None:
         """Its bytes are there, and something refers to them. Raises ConcurrentUpdate where it was given up."""
-        if not self._session.run(_KEEP, workspace=workspace_id, blob=blob_id, size_bytes=size_bytes, sha256=sha256):
+        if not self._session.run(_KEEP, workspace=workspace_id, blob=blob_id):
             raise ConcurrentUpdate
 
     def doom(self, workspace_id: UUID, blob_ids: Sequence[UUID]) -> None:
@@ -267,21 +255,15 @@ class BlobRepository:
         """Doom those that nobody has kept since then, no more than `count`: how many."""
         return self._session.run(_GIVE_UP, before=before, count=count)
 
-    def list_live(self, after: BlobId, count: int) -> list[BlobId]:
-        """Live ones behind one, in the order of their ids."""
+    def list_in(self, state: BlobState, after: BlobId, count: int) -> list[BlobId]:
+        """Live ones, or doomed ones, behind one, in the order of their ids."""
         return self._session.all(
-            _LIVE, BlobId, after_workspace=after.workspace_id, after_blob=after.blob_id, count=count
+            _IN[state], BlobId, after_workspace=after.workspace_id, after_blob=after.blob_id, count=count
         )
 
     def doom_lost(self, among: Sequence[BlobId], before: datetime) -> list[BlobId]:
         """Doom those of them that are live since then although nothing refers to them: which."""
         return self._session.all(_DOOM_LOST, BlobId, before=before, **_ids(among))
-
-    def list_doomed(self, after: BlobId, count: int) -> list[BlobId]:
-        """Doomed ones behind one, in the order of their ids."""
-        return self._session.all(
-            _DOOMED, BlobId, after_workspace=after.workspace_id, after_blob=after.blob_id, count=count
-        )
 
     def spare(self, among: Sequence[BlobId]) -> list[BlobId]:
         """Have those of them live that something refers to although they are doomed: which."""

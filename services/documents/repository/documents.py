@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from services.documents.errors import DocumentNameTaken
 from services.documents.model.documents import Document
-from services.documents.model.ingestions import Ingestion, IngestionState
+from services.documents.model.ingestions import STATES_BY_WIRE_NAME, Ingestion, IngestionState
 from services.documents.model.visibility import Viewer, VisibilityKind
 from services.documents.repository.visibility import SEEN, columns_of, looking, visibility_of
 from services.documents.tables import documents
@@ -34,8 +34,6 @@ from services.kernel.names import USER
 from services.kernel.paging import Page
 
 _t = documents.c
-# As clients know them.
-_STATES = {f"INGESTION_STATE_{state.name}": state.value for state in IngestionState}
 
 FIELDS = Fields(
     Field("display_name", _t.display_name, TEXT, sortable=True),
@@ -44,7 +42,7 @@ FIELDS = Fields(
     Field("author", _t.author_id, resource(USER)),
     Field("tags", _t.tags, TEXTS),
     Field("metadata", _t.metadata, TEXT_MAP),
-    Field("ingestion_state", _t.ingestion_state, one_of(_STATES)),
+    Field("ingestion_state", _t.ingestion_state, one_of(STATES_BY_WIRE_NAME)),
     Field("size_bytes", _t.size_bytes, INTEGER, sortable=True),
     Field("create_time", _t.create_time, TIMESTAMP, sortable=True),
     Field("update_time", _t.update_time, TIMESTAMP, sortable=True),

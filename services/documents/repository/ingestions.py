@@ -24,7 +24,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from services.documents.model.ingestions import Ingestion, IngestionAttempt, IngestionReason, IngestionState
+from services.documents.model.ingestions import (
+    STATES_BY_WIRE_NAME,
+    Ingestion,
+    IngestionAttempt,
+    IngestionReason,
+    IngestionState,
+)
 from services.documents.model.names import DOCUMENT
 from services.documents.model.visibility import Viewer
 from services.documents.repository.visibility import SEEN, looking
@@ -36,13 +42,11 @@ from services.kernel.paging import Page
 
 _t = ingestions.c
 _d = documents.c
-# As clients know them.
-_STATES = {f"INGESTION_STATE_{state.name}": state.value for state in IngestionState}
-_REASONS = {f"INGESTION_REASON_{reason.name}": reason.value for reason in IngestionReason}
+_REASONS = {reason.wire_name: reason.value for reason in IngestionReason}
 
 FIELDS = Fields(
     Field("document", _t.document_id, resource(DOCUMENT)),
-    Field("state", _t.state, one_of(_STATES)),
+    Field("state", _t.state, one_of(STATES_BY_WIRE_NAME)),
     Field("reason", _t.reason, one_of(_REASONS)),
     Field("create_time", _t.create_time, TIMESTAMP, sortable=True),
     Field("update_time", _t.update_time, TIMESTAMP),

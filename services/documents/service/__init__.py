@@ -10,8 +10,8 @@ from services.documents.model.allowance import Allowance
 from services.documents.parsing.limits import Limits
 from services.documents.parsing.pool import ParserPool
 from services.documents.repository import DocumentsRepositories
+from services.documents.service.admission import Admission
 from services.documents.service.allowances import Allowances, SameForAll
-from services.documents.service.arrivals import Arrivals
 from services.documents.service.documents import DocumentService
 from services.documents.service.gauges import DocumentsGauges
 from services.documents.service.housekeeping import Housekeeping
@@ -48,7 +48,7 @@ __all__ = [
     "build_resealing",
 ]
 
-# A part that is back is found out about so soon.
+# However long a part is away, its return is noticed this soon.
 _LONGEST_WAIT = timedelta(minutes=10)
 
 
@@ -72,10 +72,10 @@ def build_documents(
     units = Units(resources, "documents", DocumentsRepositories)
     storage = Storage(units, clock, store)
     allowances = allowances or SameForAll(allowance_of(settings))
-    arrivals = Arrivals(units, clock, storage, allowances)
+    admission = Admission(units, clock, storage, allowances)
     return DocumentsServices(
-        documents=DocumentService(units, clock, pager, storage, allowances, arrivals),
-        uploads=UploadService(units, clock, storage, arrivals),
+        documents=DocumentService(units, clock, pager, storage, allowances, admission),
+        uploads=UploadService(units, clock, storage, admission),
         ingestions=IngestionService(units, clock, pager),
         housekeeping=Housekeeping(units, clock, storage),
         units=units,
@@ -109,7 +109,7 @@ def build_ingester(
         index,
         ParserPool(idle=settings.ingest_parsers),
         slots,
-        # What was taken can be read.
+        # Whatever could be uploaded may be parsed.
         Limits(file_bytes=settings.max_upload_bytes),
         report,
         in_memory=settings.blob_encrypt,

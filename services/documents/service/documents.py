@@ -14,9 +14,9 @@ from services.documents.model.names import INGESTION
 from services.documents.model.usage import Usage
 from services.documents.model.visibility import Viewer
 from services.documents.repository.documents import FIELDS
-from services.documents.service import ingesting, news
+from services.documents.service import ingestion_lifecycle, news
+from services.documents.service.admission import Admission
 from services.documents.service.allowances import Allowances
-from services.documents.service.arrivals import Arrivals
 from services.documents.service.storage import Storage
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits, current_viewer, seen
 from services.kernel.clock import Clock
@@ -47,25 +47,26 @@ class DocumentService:
         pager: Pager,
         storage: Storage,
         allowances: Allowances,
-        arrivals: Arrivals,
+        admission: Admission,
     ) -> None:
         self._units = units
         self._clock = clock
         self._pager = pager
         self._storage = storage
         self._allowances = allowances
-        self._arrivals = arrivals
+        self._admission = admission
 
     def create(self, workspace_id: UUID, facts: Facts, chunks: Iterable[bytes]) -> Document:
         """The document that the bytes became, or a version of.
 
         Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached,
-        VersionLimitReached, StorageLimitReached, CallDeadlineExceeded or DependencyUnavailable.
+        VersionLimitReached, StorageLimitReached, CallDeadlineExceeded, DependencyUnavailable, ConcurrentUpdate, or
+        ResourceNotFound where the workspace is purged.
         """
         with self._units() as uow:
-            usage = self._arrivals.check(uow, workspace_id, facts, more_bytes=1)
-        content = self._arrivals.receive(workspace_id, facts, chunks, usage)
-        return self._arrivals.file(workspace_id, facts, content)
+            usage = self._admission.check(uow, workspace_id, facts, more_bytes=1)
+        content = self._admission.receive(workspace_id, facts, chunks, usage)
+        return self._admission.admit(workspace_id, facts, content)
 
     def get(self, workspace_id: UUID, document_id: UUID) -> Document:
         """The document. Raises ResourceNotFound."""
@@ -111,7 +112,7 @@ class DocumentService:
             if after is not before:
                 uow.repo.documents.save(after)
                 uow.emit(after.name, news.updated(before, after), restricted=before.hidden or after.hidden)
-                ingesting.look_again(uow, after)
+                ingestion_lifecycle.tell_watchers(uow, after)
                 uow.commit()
         return after
 
@@ -124,7 +125,7 @@ class DocumentService:
             uow.repo.blobs.doom_of_document(workspace_id, document_id)
             uow.repo.documents.remove(document)
             uow.emit(document.name, news.deleted(document), restricted=document.hidden)
-            ingesting.look_again(uow, document)
+            ingestion_lifecycle.tell_watchers(uow, document)
             uow.repo.usage.free(workspace_id, Usage(documents=1, version_bytes=size_bytes))
             uow.commit()
 
@@ -151,8 +152,8 @@ class DocumentService:
             document = self._locked(uow, workspace_id, document_id)
             if document.ingestion_id is not None and not document.ingestion_state.ended:
                 under_way = INGESTION.format(workspace=workspace_id, ingestion=document.ingestion_id)
-                raise IngestionStateConflict(under_way, document.ingestion_state)
-            ingestion = ingesting.begin(uow, document, self._clock.now())
+                raise IngestionStateConflict(under_way, document.ingestion_state.wire_name)
+            ingestion = ingestion_lifecycle.begin(uow, document, self._clock.now())
             uow.commit()
         return ingestion
 

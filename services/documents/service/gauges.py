@@ -1,7 +1,5 @@
 """How things stand in documents, over all workspaces, for Prometheus."""
 
-import threading
-import time
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,10 +8,8 @@ from prometheus_client.registry import Collector
 from services.documents.model.ingestions import IngestionState
 from services.documents.service.units import DocumentsUnits
 from services.kernel.clock import Clock
-from services.kernel.errors import PlinthError
+from services.kernel.fresh import Fresh
 
-# Counting reads every ingestion under way: not more often, however many scrape.
-_FRESH_SECONDS = 10.0
 # What has ended otherwise is no state of things, but history.
 _TOLD = [state for state in IngestionState if not state.ended or state is IngestionState.DEAD]
 
@@ -24,20 +20,12 @@ class DocumentsGauges(Collector):
     def __init__(self, units: DocumentsUnits, clock: Clock) -> None:
         self._units = units
         self._clock = clock
-        self._lock = threading.Lock()
-        self._latest: list[Metric] = []
-        self._asked = float("-inf")
+        # Counting reads every ingestion under way.
+        self._metrics = Fresh(lambda: list(self._ask()))
 
     def collect(self) -> Iterator[Metric]:
-        """For Prometheus. While the database is out of reach there are no gauges, rather than old ones."""
-        with self._lock:
-            if time.monotonic() - self._asked > _FRESH_SECONDS:
-                try:
-                    self._latest = list(self._ask())
-                except PlinthError:
-                    return
-                self._asked = time.monotonic()
-            yield from self._latest
+        """For Prometheus; nothing while the database is out of reach."""
+        yield from self._metrics.get() or ()
 
     def _ask(self) -> Iterator[Metric]:
         with self._units.system() as uow:

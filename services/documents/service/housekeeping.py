@@ -1,7 +1,6 @@
 """Deletes for good what nothing refers to any more."""
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,13 +8,13 @@ import structlog
 
 from services.documents.blobs.port import blob_key
 from services.documents.model.usage import Usage
-from services.documents.repository.blobs import FIRST
-from services.documents.service.storage import Storage
+from services.documents.repository.blobs import FIRST, BlobId, BlobState
+from services.documents.service.storage import Storage, remove_upload
 from services.documents.service.units import SERVICE, DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
 from services.kernel.errors import DependencyUnavailable
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob
 
 QUEUE = "documents"
 COLLECT = "documents.collect"
@@ -26,14 +25,7 @@ GIVEN_UP_AFTER = timedelta(days=1)
 _LOOK_FOR_LOST_EVERY = timedelta(days=1)
 _BATCH = 100
 _BLOBS = 1_000
-_FAILURES = 3
 _log = structlog.get_logger("plinth.documents")
-
-Check = Callable[[], None]
-
-
-def _nothing() -> None:
-    pass
 
 
 class Housekeeping:
@@ -48,15 +40,14 @@ class Housekeeping:
     def ask(self) -> None:
         """Have a worker sweep, unless one is at it already."""
         with acting_itself(SERVICE), self._units.system() as uow:
-            _ask(uow)
+            uow.enqueue(NewJob(QUEUE, COLLECT, unique_key=COLLECT, max_attempts=MOST_ATTEMPTS))
             uow.commit()
 
     def forget_workspace(self, uow: DocumentsUnitOfWork, workspace_id: UUID) -> None:
-        """Take nothing for a workspace any more, in a unit of its own session, and have all that it had deleted."""
+        """Take nothing for a workspace any more, in a unit of its own session; the next sweep deletes all of it."""
         uow.repo.usage.purge(workspace_id, self._clock.now())
-        _ask(uow)
 
-    def sweep(self, check: Check = _nothing) -> None:
+    def sweep(self, check: Check) -> None:
         """Do it now, in batches that each are a commit; `check` comes in between, and raises what ends it early.
 
         Raises DependencyUnavailable where the store is away.
@@ -73,13 +64,13 @@ class Housekeeping:
             self._collect(check)
             self._storage.tidy(GIVEN_UP_AFTER)
 
-    def doom_lost(self, check: Check = _nothing) -> None:
+    def doom_lost(self, check: Check) -> None:
         """Have bytes collected that nothing refers to although they were kept: there are none, unless we are wrong."""
         after, before = FIRST, self._clock.now() - GIVEN_UP_AFTER
         while True:
             check()
             with acting_itself(SERVICE), self._units.system() as uow:
-                live = uow.repo.blobs.list_live(after, _BLOBS)
+                live = uow.repo.blobs.list_in(BlobState.LIVE, after, _BLOBS)
                 lost = uow.repo.blobs.doom_lost(live, before) if live else []
                 uow.commit()
             for blob in lost:
@@ -112,8 +103,7 @@ class Housekeeping:
             expired = uow.repo.uploads.lock_expired(self._clock.now(), _BATCH)
             announced: Counter[UUID] = Counter()
             for upload in expired:
-                uow.repo.blobs.doom_of_upload(upload.workspace_id, upload.upload_id)
-                uow.repo.uploads.remove(upload.workspace_id, upload.upload_id)
+                remove_upload(uow, upload)
                 announced[upload.workspace_id] += upload.size_bytes
             # In order, as another sweep may be at uploads of the same workspaces.
             for workspace_id, size_bytes in sorted(announced.items()):
@@ -132,11 +122,11 @@ class Housekeeping:
 
         One blob that cannot be deleted does not stand in the way of the others; a store that is away is left alone.
         """
-        after, failures = FIRST, 0
+        after = FIRST
         while True:
             check()
             with self._units.system() as uow:
-                doomed = uow.repo.blobs.list_doomed(after, _BATCH)
+                doomed = uow.repo.blobs.list_in(BlobState.DOOMED, after, _BATCH)
                 needed = uow.repo.blobs.spare(doomed) if doomed else []
                 uow.commit()
             if not doomed:
@@ -144,21 +134,24 @@ class Housekeeping:
             for blob in needed:
                 # Only a bug dooms it: better kept for ever than lost.
                 _log.warning("blob.needed", blob=blob_key(blob.workspace_id, blob.blob_id))
-            deleted = []
-            for blob in (blob for blob in doomed if blob not in needed):
-                try:
-                    self._storage.delete(blob.workspace_id, blob.blob_id)
-                except DependencyUnavailable:
-                    failures += 1
-                    if failures == _FAILURES:
-                        raise
-                else:
-                    deleted.append(blob)
-            with self._units.system() as uow:
-                uow.repo.blobs.remove(deleted)
-                uow.commit()
+            deleted: list[BlobId] = []
+            try:
+                for blob in doomed:
+                    if blob not in needed and self._deleted(blob):
+                        deleted.append(blob)  # noqa: PERF401  # also those before a failure
+            finally:
+                with self._units.system() as uow:
+                    uow.repo.blobs.remove(deleted)
+                    uow.commit()
             after = doomed[-1]
 
-
-def _ask(uow: DocumentsUnitOfWork) -> None:
-    uow.enqueue(NewJob(QUEUE, COLLECT, unique_key=COLLECT, max_attempts=MOST_ATTEMPTS))
+    def _deleted(self, blob: BlobId) -> bool:
+        """Delete its bytes: whether that was possible. Raises DependencyUnavailable where the store is away."""
+        try:
+            self._storage.delete(blob.workspace_id, blob.blob_id)
+        except DependencyUnavailable as error:
+            # Is it this blob, or the store?
+            self._storage.check()
+            _log.warning("blob.not_deleted", blob=blob_key(blob.workspace_id, blob.blob_id), error=str(error.__cause__))
+            return False
+        return True

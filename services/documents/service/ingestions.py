@@ -9,7 +9,7 @@ from services.documents.model.documents import Document
 from services.documents.model.ingestions import Ingestion, IngestionReason
 from services.documents.model.names import INGESTION
 from services.documents.repository.ingestions import FIELDS, IngestionId
-from services.documents.service import ingesting
+from services.documents.service import ingestion_lifecycle
 from services.documents.service.units import SERVICE, DocumentsUnitOfWork, DocumentsUnits, current_viewer
 from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
@@ -57,7 +57,7 @@ class IngestionService:
             before, _ = _locked(uow, workspace_id, ingestion_id)
             after = before.cancelled(self._clock.now())
             if after is not before:
-                ingesting.put(uow, after)
+                ingestion_lifecycle.save(uow, after)
                 uow.commit()
         return after
 
@@ -71,10 +71,10 @@ class IngestionService:
             if not before.can_begin_again:
                 return before
             if document.ingestion_id != ingestion_id:
-                raise IngestionStateConflict(before.name, before.state)
+                raise IngestionStateConflict(before.name, before.state.wire_name)
             after = before.begun_again(self._clock.now())
-            ingesting.put(uow, after)
-            uow.enqueue(ingesting.job_of(after))
+            ingestion_lifecycle.save(uow, after)
+            uow.enqueue(ingestion_lifecycle.job_of(after))
             uow.commit()
         return after
 
@@ -89,8 +89,8 @@ class IngestionService:
             )
             again = [dead.begun_again(now) for dead in found[:_MOST_AT_ONCE]]
             for ingestion in again:
-                ingesting.put(uow, ingestion)
-            uow.enqueue_all([ingesting.job_of(ingestion, bulk=True) for ingestion in again])
+                ingestion_lifecycle.save(uow, ingestion)
+            uow.enqueue_all([ingestion_lifecycle.job_of(ingestion, bulk=True) for ingestion in again])
             uow.commit()
         return len(again), len(found) > len(again)
 
@@ -109,7 +109,7 @@ class IngestionService:
 
     def _idle(self) -> list[IngestionId]:
         with self._units.system() as uow:
-            return uow.repo.ingestions.list_idle(ingesting.KIND, self._clock.now() - _IDLE_AFTER, _BATCH)
+            return uow.repo.ingestions.list_idle(ingestion_lifecycle.KIND, self._clock.now() - _IDLE_AFTER, _BATCH)
 
     def _revive(self, one: IngestionId) -> None:
         with self._units(one.workspace_id) as uow:
@@ -119,9 +119,9 @@ class IngestionService:
             before = locked[0]
             after = before.broken_off(self._clock.now())
             if after is not before:
-                ingesting.put(uow, after)
+                ingestion_lifecycle.save(uow, after)
             if not after.state.ended:
-                uow.enqueue(ingesting.job_of(after))
+                uow.enqueue(ingestion_lifecycle.job_of(after))
             uow.commit()
 
 

@@ -3,13 +3,16 @@
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 from uuid import UUID
+
+import grpc
 
 from plinth.search.v1 import index_service_pb2 as search_pb
 from plinth.search.v1 import index_service_pb2_grpc
@@ -17,15 +20,16 @@ from services.documents.blobs.port import BlobCorrupt, BlobMissing
 from services.documents.model.chunking import chunk
 from services.documents.model.documents import Document, DocumentVersion
 from services.documents.model.ingestions import Ingestion, IngestionState
+from services.documents.model.media_types import READABLE
 from services.documents.model.parsed import NotParsed, Parsed
 from services.documents.parsing.failures import ParseFailed, Reason, unsupported
 from services.documents.parsing.limits import Limits
-from services.documents.parsing.media_types import READABLE
 from services.documents.parsing.pool import ParserPool
 from services.documents.service import news, search_messages
+from services.documents.service.failures import TooMuch, is_answer, may_be_too_much
 from services.documents.service.slots import Slot, Slots
 from services.documents.service.stage_report import StageReport
-from services.documents.service.storage import Storage, keep
+from services.documents.service.storage import Storage
 from services.documents.service.tenure import Superseded, Tenure
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.names import WORKSPACE
@@ -35,14 +39,18 @@ _BATCH = 200
 _STAGE_SECONDS = 60.0
 _EMBED_SECONDS = 300.0
 _PUBLISH_SECONDS = 120.0
+# As long as search takes to start anew.
+_BACK_SECONDS = 20.0
+
+T = TypeVar("T")
 
 
 class Pipeline:
     """Brings what an attempt holds to its end.
 
-    No more than `parsers` documents are in memory at once: fetched, parsed, cut, staged. A file is fetched to the disk,
-    or, if it is to lie nowhere in plain text (`in_memory`), into memory. A stage may raise ParseFailed, whatever
-    search, the blob store and the database say, and what the tenure raises.
+    No more documents are in memory at once than there are slots: fetched, parsed, cut, staged. A file is fetched to the
+    disk, or, if it is to lie nowhere in plain text (`in_memory`), into memory. A stage may raise ParseFailed, TooMuch,
+    whatever search, the blob store and the database say, and what the tenure raises.
     """
 
     def __init__(
@@ -79,6 +87,31 @@ class Pipeline:
         if tenure.ingestion.stage is IngestionState.CHUNKED:
             self._embed(tenure)
         self._publish(tenure)
+
+    def settle(self, ingestion: Ingestion) -> None:
+        """Of one that ended otherwise than well when search may have had it already, tell what can be found as it is.
+
+        Raises whatever search and the database say.
+        """
+        workspace_id, document_id = ingestion.workspace_id, ingestion.document_id
+        with self._units() as uow:
+            document = uow.repo.documents.get(workspace_id, document_id)
+            version = uow.repo.versions.get(workspace_id, document_id, ingestion.document_version)
+        if document is None or version is None or document.indexed_version >= version.version:
+            return
+        try:
+            published = self._published(ingestion)
+        except grpc.RpcError as error:
+            if is_answer(error):
+                # A newer version can be found, or nothing of the document any more.
+                return
+            raise
+        if published == version.version:
+            with self._units() as uow:
+                document = uow.repo.documents.lock(workspace_id, document_id)
+                if document is not None and document.indexed_version < published:
+                    _tell_indexed(uow, document, ingestion, version)
+                    uow.commit()
 
     def _parsed(self, tenure: Tenure) -> Parsed:
         """The document as text: as an earlier attempt has kept it, else parsed now."""
@@ -124,7 +157,7 @@ class Pipeline:
             stored = self._storage.write(workspace_id, [zlib.compress(parsed.to_json())])
 
             def kept(uow: DocumentsUnitOfWork, before: Ingestion, now: datetime) -> Ingestion:
-                keep(uow, workspace_id, stored)
+                uow.repo.blobs.keep(workspace_id, stored.blob_id)
                 _doom_parsed(uow, before)
                 return before.parsed(
                     stored.blob_id,
@@ -144,16 +177,8 @@ class Pipeline:
             chunks = chunk(parsed, ingestion.document_id, tenure.check)
             for first in range(0, len(chunks), _BATCH):
                 tenure.tell(first, len(chunks))
-                self._index.StageChunks(
-                    search_pb.StageChunksRequest(
-                        parent=WORKSPACE.format(workspace=ingestion.workspace_id),
-                        document=ingestion.document_name,
-                        version=ingestion.document_version,
-                        language=ingestion.language,
-                        passages=map(search_messages.passage, chunks[first : first + _BATCH]),
-                    ),
-                    timeout=_STAGE_SECONDS,
-                )
+                request = search_messages.passages_of(ingestion, chunks[first : first + _BATCH])
+                self._ask(ingestion, partial(self._index.StageChunks, request, timeout=_STAGE_SECONDS))
             tenure.advance(lambda _, before, now: before.chunked(len(chunks), now))
 
     def _embed(self, tenure: Tenure) -> None:
@@ -166,7 +191,8 @@ class Pipeline:
                 document=ingestion.document_name,
                 version=ingestion.document_version,
             )
-            while remaining := self._index.EmbedChunks(request, timeout=_EMBED_SECONDS).remaining:
+            embed = partial(self._index.EmbedChunks, request, timeout=_EMBED_SECONDS)
+            while remaining := self._ask(ingestion, embed).remaining:
                 tenure.tell(max(count - remaining, 0), count)
             tenure.advance(lambda _, before, now: before.passed(IngestionState.EMBEDDED, now))
 
@@ -174,35 +200,42 @@ class Pipeline:
         """INDEXED: it is found, in the place of the version before."""
         with self._report.stage(IngestionState.INDEXED):
             version, ingestion = self._version(tenure), tenure.ingestion
-            self._index.PublishDocument(
-                search_pb.PublishDocumentRequest(
-                    parent=WORKSPACE.format(workspace=version.workspace_id),
-                    facts=search_messages.facts(tenure.document, version, ingestion.language),
-                    passage_count=ingestion.chunk_count,
-                ),
-                timeout=_PUBLISH_SECONDS,
+            request = search_pb.PublishDocumentRequest(
+                parent=WORKSPACE.format(workspace=version.workspace_id),
+                facts=search_messages.facts(tenure.document, version, ingestion.language),
+                passage_count=ingestion.chunk_count,
             )
+            self._ask(ingestion, partial(self._index.PublishDocument, request, timeout=_PUBLISH_SECONDS))
 
             def indexed(uow: DocumentsUnitOfWork, before: Ingestion, now: datetime) -> Ingestion:
                 _doom_parsed(uow, before)
                 _tell_indexed(uow, tenure.document, before, version)
                 return before.indexed(now)
 
-            try:
-                tenure.advance(indexed)
-            except Superseded:
-                self._tell_too_late(tenure, version)
-                raise
+            tenure.advance(indexed)
             self._report.indexed(ingestion.page_count, version.size_bytes)
 
-    def _tell_too_late(self, tenure: Tenure, version: DocumentVersion) -> None:
-        """Somebody wanted it no more when search had it already: what can be found is told as it is."""
-        with self._units() as uow:
-            document = uow.repo.documents.lock(version.workspace_id, version.document_id)
-            found = uow.repo.ingestions.get(version.workspace_id, tenure.ingestion.ingestion_id)
-            if document is not None and found is not None and found.state is IngestionState.CANCELLED:
-                _tell_indexed(uow, document, found, version)
-                uow.commit()
+    def _ask(self, ingestion: Ingestion, call: Callable[[], T]) -> T:
+        """What search answers. Raises TooMuch where it is there, and only this call is too much for it."""
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if may_be_too_much(error) and self._is_there(ingestion):
+                raise TooMuch(in_time=error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED) from error
+            raise
+
+    def _is_there(self, ingestion: Ingestion) -> bool:
+        """Whether search answers, at the latest when it has started anew."""
+        try:
+            self._published(ingestion)
+        except grpc.RpcError as error:
+            return is_answer(error)
+        return True
+
+    def _published(self, ingestion: Ingestion) -> int:
+        """The version of the document that can be found."""
+        request = search_messages.passages_of(ingestion, ())
+        return self._index.StageChunks(request, timeout=_BACK_SECONDS, wait_for_ready=True).published_version
 
     @contextmanager
     def _fetched(self, tenure: Tenure) -> Iterator[BinaryIO]:

@@ -1,29 +1,24 @@
 """Brings blobs that are encrypted at rest under the current master key."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
 
 from services.documents.blobs.port import BlobCorrupt, BlobMissing, blob_key
 from services.documents.blobs.sealed import Sealed
-from services.documents.repository.blobs import FIRST, BlobId
+from services.documents.repository.blobs import FIRST, BlobId, BlobState
 from services.documents.service.housekeeping import MOST_ATTEMPTS, QUEUE
-from services.documents.service.storage import Storage, keep
+from services.documents.service.storage import Storage
 from services.documents.service.units import SERVICE, DocumentsUnits
 from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob
 from services.kernel.secrets import Keyring
 
 RESEAL = "documents.reseal"
 _BATCH = 500
 _EVERY = timedelta(hours=6)
 _log = structlog.get_logger("plinth.documents")
-
-
-def _nothing() -> None:
-    pass
 
 
 class Resealing:
@@ -53,7 +48,7 @@ class Resealing:
             uow.commit()
         self._due = self._clock.now() + _EVERY
 
-    def reseal(self, check: Callable[[], None] = _nothing) -> int:
+    def reseal(self, check: Check) -> int:
         """Go through them, on from where it was ended: how many were of a former key. Raises DependencyUnavailable.
 
         `check` comes before each, and raises what ends it early.
@@ -72,7 +67,7 @@ class Resealing:
 
     def _next(self) -> list[BlobId]:
         with self._units.system() as uow:
-            return uow.repo.blobs.list_live(self._after, _BATCH)
+            return uow.repo.blobs.list_in(BlobState.LIVE, self._after, _BATCH)
 
     def _brought_over(self, sealed: Sealed, blob: BlobId) -> bool:
         key = blob_key(blob.workspace_id, blob.blob_id)
@@ -87,7 +82,7 @@ class Resealing:
         with self._storage.until_kept(blob.workspace_id, content), self._units(blob.workspace_id) as uow:
             replaced = uow.repo.blobs.replace(blob.workspace_id, blob.blob_id, content.blob_id)
             if replaced:
-                keep(uow, blob.workspace_id, content)
+                uow.repo.blobs.keep(blob.workspace_id, content.blob_id)
                 uow.commit()
         if not replaced:
             self._storage.drop(blob.workspace_id, content)

@@ -1,11 +1,14 @@
 """What search is told, out of the model."""
 
+from collections.abc import Sequence
+
 from plinth.search.v1 import index_service_pb2 as pb
 from services.documents.messages import visibility_message
 from services.documents.model.chunking import Chunk
 from services.documents.model.documents import Document, DocumentVersion
+from services.documents.model.ingestions import Ingestion
 from services.documents.model.visibility import VisibilityKind
-from services.kernel.names import USER
+from services.kernel.names import USER, WORKSPACE
 from services.kernel.wire import timestamp
 
 # As many as a passage may have.
@@ -23,6 +26,17 @@ def passage(chunk: Chunk) -> pb.Passage:
         start=chunk.start,
         end=chunk.end,
         language=chunk.language,
+    )
+
+
+def passages_of(ingestion: Ingestion, chunks: Sequence[Chunk]) -> pb.StageChunksRequest:
+    """Some chunks of the version that is ingested, to be staged."""
+    return pb.StageChunksRequest(
+        parent=WORKSPACE.format(workspace=ingestion.workspace_id),
+        document=ingestion.document_name,
+        version=ingestion.document_version,
+        language=ingestion.language,
+        passages=map(passage, chunks),
     )
 
 

@@ -5,7 +5,7 @@ lie in the store, and the store is never listed. Three steps, of which the secon
 
 1. a commit of its own adds the row, `writing`;
 2. the bytes are written, all or nothing;
-3. the commit of whatever refers to them makes the row `live` (`keep`).
+3. the commit of whatever refers to them makes the row `live` (`BlobRepository.keep`).
 
 What comes to no third step is collected a day later (`housekeeping`).
 """
@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
-from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, blob_key
+from services.documents.blobs.port import BlobStore, BlobStoreUnavailable, blob_key, check
 from services.documents.model.documents import Content
+from services.documents.model.uploads import Upload
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.clock import Clock
 from services.kernel.errors import DependencyUnavailable, PlinthError
@@ -30,12 +31,17 @@ _BUFFER_BYTES = 64 * 1024
 
 
 class Storage:
-    """The blobs of workspaces. Nothing here is called while a unit of work is open, but for `keep`."""
+    """The blobs of workspaces. None of it is called while a unit of work is open."""
 
     def __init__(self, units: DocumentsUnits, clock: Clock, store: BlobStore) -> None:
         self._units = units
         self._clock = clock
         self._store = store
+
+    def check(self) -> None:
+        """Whether the store can be written, read and deleted from. Raises DependencyUnavailable."""
+        with _reaching_the_store():
+            check(self._store)
 
     def write(self, workspace_id: UUID, chunks: Iterable[bytes]) -> Content:
         """Store the chunks as a blob of the workspace, for `keep`. Raises DependencyUnavailable."""
@@ -117,9 +123,10 @@ class _BlobFile(io.RawIOBase):
         return len(data)
 
 
-def keep(uow: DocumentsUnitOfWork, workspace_id: UUID, content: Content) -> None:
-    """The third step, in the unit whose rows refer to the blob. Raises ConcurrentUpdate where it was given up."""
-    uow.repo.blobs.keep(workspace_id, content.blob_id, content.size_bytes, content.sha256)
+def remove_upload(uow: DocumentsUnitOfWork, upload: Upload) -> None:
+    """Delete an upload that is locked, and have its parts collected."""
+    uow.repo.blobs.doom_of_upload(upload.workspace_id, upload.upload_id)
+    uow.repo.uploads.remove(upload.workspace_id, upload.upload_id)
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from datetime import datetime
 
 from services.documents.model.documents import Document
 from services.documents.model.ingestions import Ingestion
-from services.documents.service import ingesting
+from services.documents.service import ingestion_lifecycle
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.clock import Clock
-from services.kernel.errors import PlinthError
-from services.kernel.feed import Moved
-from services.kernel.jobs import Attempt
+from services.kernel.deadline import check_deadline
+from services.kernel.errors import CallDeadlineExceeded, PlinthError
+from services.kernel.feed import ResourceChanged
+from services.kernel.jobs import Attempt, AttemptTimedOut
 
 # How often an attempt looks whether it is still wanted, and tells how far it is.
 _LOOK_SECONDS = 0.5
@@ -72,8 +73,12 @@ class Tenure:
         self.document = document
 
     def check(self) -> None:
-        """See Lookout: whether the ingestion is this attempt's."""
+        """See Lookout: whether the ingestion is this attempt's. Raises AttemptTimedOut when the deadline has passed."""
         self._lookout.check()
+        try:
+            check_deadline()
+        except CallDeadlineExceeded:
+            raise AttemptTimedOut from None
 
     def tell(self, done: int, total: int = 0) -> None:
         """How far the stage is; whoever watches hears of it about once a second. Raises as `check` does.
@@ -88,7 +93,7 @@ class Tenure:
             found = uow.repo.ingestions.lock(self.ingestion.workspace_id, self.ingestion.ingestion_id)
             after = self._lookout.require(found).progressed(done, total, self._clock.now())
             uow.repo.ingestions.save(after)
-            uow.invalidate(Moved(after.workspace_id, after.ingestion_id))
+            uow.announce(ResourceChanged(after.ingestion_id))
             uow.commit()
             self.ingestion = after
 
@@ -103,7 +108,7 @@ class Tenure:
                 raise Superseded
             self.document = document
             after = change(uow, before, self._clock.now())
-            ingesting.put(uow, after)
+            ingestion_lifecycle.save(uow, after)
             uow.commit()
         self.ingestion = after
         return after
@@ -120,7 +125,7 @@ def begin(units: DocumentsUnits, clock: Clock, attempt: Attempt, ingestion: Inge
         attempt.check()
         after = before.begun(attempt.fence, clock.now())
         if (after.state, after.reason) != (before.state, before.reason):
-            ingesting.put(uow, after)
+            ingestion_lifecycle.save(uow, after)
         else:
             uow.repo.ingestions.save(after)
         uow.commit()

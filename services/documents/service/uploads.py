@@ -11,8 +11,8 @@ from services.documents.model.documents import Document, Facts
 from services.documents.model.names import UPLOAD
 from services.documents.model.uploads import MAX_UPLOADS, Part, Upload
 from services.documents.model.usage import Usage
-from services.documents.service.arrivals import Arrivals
-from services.documents.service.storage import Storage, keep
+from services.documents.service.admission import Admission
+from services.documents.service.storage import Storage, remove_upload
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
@@ -23,27 +23,27 @@ from services.kernel.ids import new_id
 class UploadService:
     """Uploads: begun, gone on with, finished, thrown away. Each belongs to who began it; others find none."""
 
-    def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, arrivals: Arrivals) -> None:
+    def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, admission: Admission) -> None:
         self._units = units
         self._clock = clock
         self._storage = storage
-        self._arrivals = arrivals
+        self._admission = admission
 
     def start(self, workspace_id: UUID, facts: Facts, size_bytes: int) -> Upload:
         """A new upload of the caller's.
 
         Raises DocumentEmpty, DocumentTooLarge, DocumentNameTaken, VisibilityInvalid, DocumentLimitReached,
-        VersionLimitReached, StorageLimitReached or UploadLimitReached.
+        VersionLimitReached, StorageLimitReached, UploadLimitReached, or ResourceNotFound where the workspace is purged.
         """
         author_id, now = current_caller().require_user(), self._clock.now()
         upload = Upload.begun(workspace_id, facts, size_bytes, author_id, now, upload_id=new_id())
-        self._arrivals.check_announced(workspace_id, size_bytes)
+        self._admission.check_announced(workspace_id, size_bytes)
         with self._units() as uow:
-            self._arrivals.check(uow, workspace_id, facts, more_bytes=size_bytes)
+            self._admission.check(uow, workspace_id, facts, more_bytes=size_bytes)
             if uow.repo.uploads.count_of(workspace_id, author_id, now) >= MAX_UPLOADS:
                 raise UploadLimitReached(MAX_UPLOADS)
             uow.repo.uploads.add(upload)
-            self._arrivals.take(uow, workspace_id, Usage(upload_bytes=size_bytes))
+            self._admission.charge(uow, workspace_id, Usage(upload_bytes=size_bytes))
             uow.commit()
         return upload
 
@@ -55,7 +55,8 @@ class UploadService:
     def append(self, workspace_id: UUID, upload_id: UUID, offset: int, data: bytes) -> Upload:
         """The upload with one more part; as it is where it has this part already.
 
-        Raises ResourceNotFound, FieldsInvalid, UploadOffsetMismatch, DocumentTooLarge or DependencyUnavailable.
+        Raises ResourceNotFound, FieldsInvalid, UploadOffsetMismatch, DocumentTooLarge, DependencyUnavailable or
+        ConcurrentUpdate.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         with self._units() as uow:
@@ -64,7 +65,7 @@ class UploadService:
             if offset < upload.received_bytes:
                 return _repeated(uow, upload, offset, sha256)
         if not offset:
-            self._arrivals.check_begun(workspace_id, upload.size_bytes, upload.display_name, data)
+            self._admission.check_begun(workspace_id, upload.size_bytes, upload.display_name, data)
         content = self._storage.write(workspace_id, [data])
         with self._storage.until_kept(workspace_id, content), self._units() as uow:
             upload = self._locked(uow, workspace_id, upload_id)
@@ -74,7 +75,7 @@ class UploadService:
                 uow.repo.blobs.doom(workspace_id, [content.blob_id])
             else:
                 upload = upload.with_part(offset, len(data))
-                keep(uow, workspace_id, content)
+                uow.repo.blobs.keep(workspace_id, content.blob_id)
                 uow.repo.uploads.receive(upload, upload.part(offset, content))
             uow.commit()
         return upload
@@ -90,25 +91,21 @@ class UploadService:
             upload = self._own(uow.repo.uploads.get(workspace_id, upload_id), workspace_id, upload_id)
             upload.require_complete()
             # Its bytes count since it began.
-            self._arrivals.check(uow, workspace_id, upload.facts, more_bytes=0)
+            self._admission.check(uow, workspace_id, upload.facts, more_bytes=0)
             parts = uow.repo.uploads.parts_of(upload)
         chunks = chain.from_iterable(self._storage.read(workspace_id, part.blob_id) for part in parts)
         try:
-            content = self._arrivals.receive(workspace_id, upload.facts, _compared(chunks, sha256), Usage())
+            content = self._admission.receive(workspace_id, upload.facts, _compared(chunks, sha256), Usage())
         except BlobMissing:
             self._require_other_parts(upload, parts)
             raise ConcurrentUpdate from None
-
-        def end_upload(uow: DocumentsUnitOfWork) -> None:
-            _remove(uow, self._locked(uow, workspace_id, upload_id))
-
-        return self._arrivals.file(workspace_id, upload.facts, content, announced=upload.size_bytes, also=end_upload)
+        return self._admission.admit(workspace_id, upload.facts, content, ending=upload)
 
     def cancel(self, workspace_id: UUID, upload_id: UUID) -> None:
         """Throw it away, with all that has arrived. Raises ResourceNotFound."""
         with self._units() as uow:
             upload = self._locked(uow, workspace_id, upload_id)
-            _remove(uow, upload)
+            remove_upload(uow, upload)
             uow.repo.usage.free(workspace_id, Usage(upload_bytes=upload.size_bytes))
             uow.commit()
 
@@ -136,11 +133,6 @@ def _repeated(uow: DocumentsUnitOfWork, upload: Upload, offset: int, sha256: str
     if part is None or part.sha256 != sha256:
         raise UploadOffsetMismatch(upload.received_bytes)
     return upload
-
-
-def _remove(uow: DocumentsUnitOfWork, upload: Upload) -> None:
-    uow.repo.blobs.doom_of_upload(upload.workspace_id, upload.upload_id)
-    uow.repo.uploads.remove(upload.workspace_id, upload.upload_id)
 
 
 def _compared(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Use cases of JobService."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from services.events.errors import JobStateConflict
 from services.events.model.jobs import ShownState, job_name
 from services.events.service.units import EventsUnitOfWork, EventsUnits
 from services.events.webhooks.deliveries import Deliveries
+from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.errors import FieldsInvalid, FieldViolation, ResourceNotFound
 from services.kernel.jobs import Job, JobState
@@ -21,7 +23,7 @@ _REQUEUED_AT_ONCE = 10_000
 
 
 class JobService:
-    """The durable work of a workspace."""
+    """The durable work of a workspace. Who does not own it finds no job of what not everyone there may know of."""
 
     def __init__(self, units: EventsUnits, clock: Clock, pager: Pager, deliveries: Deliveries) -> None:
         self._units = units
@@ -35,6 +37,7 @@ class JobService:
         """A page of jobs, newest first, and the token of the next. Raises PageTokenInvalid."""
         query = (method, str(workspace_id), ",".join(sorted(wanted.states)), wanted.queue, wanted.kind)
         page = self._pager.page(page_token, page_size, *query)
+        wanted = replace(wanted, restricted_too=_owner())
         with self._units() as uow:
             found = uow.repo.jobs.list_newest(workspace_id, wanted, page.after_id(), page.count)
         return self._pager.cut(page, found, lambda job: (job.id,))
@@ -67,7 +70,7 @@ class JobService:
             if job.state is JobState.CANCELLED:
                 self._deliveries.reopen_with(uow, workspace_id, job)
             uow.repo.jobs.requeue(job, self._clock.now())
-            uow.emit(name, events_pb2.JobRequeued(job=name, kind=job.kind))
+            uow.emit(name, events_pb2.JobRequeued(job=name, kind=job.kind), restricted=job.restricted)
             after = _shown(uow, workspace_id, job_id)
             uow.commit()
         return after
@@ -88,7 +91,12 @@ class JobService:
         job_ids = [job_id for _, job_id in named]
         with self._units() as uow:
             count, more = uow.repo.jobs.requeue_dead(
-                workspace_id, self._clock.now(), job_ids=job_ids or None, since=since, count=_REQUEUED_AT_ONCE
+                workspace_id,
+                self._clock.now(),
+                job_ids=job_ids or None,
+                since=since,
+                restricted_too=_owner(),
+                count=_REQUEUED_AT_ONCE,
             )
             if count:
                 event = events_pb2.JobsRequeued(count=count, since=timestamp(since))
@@ -105,7 +113,7 @@ class JobService:
                     raise _conflict(job)
                 uow.repo.jobs.discard(workspace_id, job_id, self._clock.now())
                 name = job_name(workspace_id, job_id)
-                uow.emit(name, events_pb2.JobDiscarded(job=name, kind=job.kind))
+                uow.emit(name, events_pb2.JobDiscarded(job=name, kind=job.kind), restricted=job.restricted)
             after = _shown(uow, workspace_id, job_id)
             uow.commit()
         return after
@@ -125,23 +133,28 @@ class JobService:
                 self._deliveries.cancel_with(uow, workspace_id, job)
                 after = uow.repo.jobs.cancel(workspace_id, job_id, self._clock.now()) or job
                 name = job_name(workspace_id, job_id)
-                uow.emit(name, events_pb2.JobCancelled(job=name, kind=job.kind))
+                uow.emit(name, events_pb2.JobCancelled(job=name, kind=job.kind), restricted=job.restricted)
             uow.commit()
         return after
 
 
 def _shown(uow: EventsUnitOfWork, workspace_id: UUID, job_id: UUID) -> Job:
-    job = uow.repo.jobs.get(workspace_id, job_id)
-    if job is None:
-        raise ResourceNotFound(job_name(workspace_id, job_id))
-    return job
+    return _found(uow.repo.jobs.get(workspace_id, job_id), workspace_id, job_id)
 
 
 def _locked(uow: EventsUnitOfWork, workspace_id: UUID, job_id: UUID) -> Job:
-    job = uow.repo.jobs.lock(workspace_id, job_id)
-    if job is None:
+    return _found(uow.repo.jobs.lock(workspace_id, job_id), workspace_id, job_id)
+
+
+def _found(job: Job | None, workspace_id: UUID, job_id: UUID) -> Job:
+    """The job. Raises ResourceNotFound where there is none that the caller may see."""
+    if job is None or (job.restricted and not _owner()):
         raise ResourceNotFound(job_name(workspace_id, job_id))
     return job
+
+
+def _owner() -> bool:
+    return current_caller().require_grant().owner
 
 
 def _conflict(job: Job) -> JobStateConflict:

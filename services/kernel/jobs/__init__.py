@@ -3,11 +3,13 @@
 from services.kernel.jobs.attempt import (
     Attempt,
     AttemptTimedOut,
+    Check,
     JobCancelled,
     JobHandler,
     LeaseLost,
     PermanentError,
     RetryableError,
+    Wait,
 )
 from services.kernel.jobs.cron import CatchUp, Cron, CronJob
 from services.kernel.jobs.enqueue import bury, enqueue
@@ -21,6 +23,7 @@ __all__ = [
     "AttemptTimedOut",
     "Backoff",
     "CatchUp",
+    "Check",
     "Cron",
     "CronJob",
     "DeadReason",
@@ -36,6 +39,7 @@ __all__ = [
     "QueueCounts",
     "QueueGauges",
     "RetryableError",
+    "Wait",
     "Worker",
     "bury",
     "enqueue",

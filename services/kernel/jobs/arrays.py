@@ -12,10 +12,10 @@ from psycopg import adapters
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_BYTEA, _INT2, _INT4, _INT8, _TEXT, _TIMESTAMPTZ, _UUID = 17, 21, 23, 20, 25, 1184, 2950
+_BOOL, _BYTEA, _INT2, _INT4, _INT8, _TEXT, _TIMESTAMPTZ, _UUID = 16, 17, 21, 23, 20, 25, 1184, 2950
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _NULL = (-1).to_bytes(4, signed=True)
-_16, _8, _4, _2 = ((16).to_bytes(4), (8).to_bytes(4), (4).to_bytes(4), (2).to_bytes(4))
+_16, _8, _4, _2, _1 = (size.to_bytes(4) for size in (16, 8, 4, 2, 1))
 
 
 class Column:
@@ -52,6 +52,11 @@ def texts(values: Sequence[str]) -> Column:
 def blobs(values: Sequence[bytes], *, element: int = _BYTEA) -> Column:
     """A bytea[]."""
     return Column(element, len(values), [len(value).to_bytes(4) + value for value in values])
+
+
+def booleans(values: Sequence[bool]) -> Column:
+    """A boolean[]."""
+    return Column(_BOOL, len(values), [_1 + value.to_bytes() for value in values])
 
 
 def smallints(values: Sequence[int]) -> Column:

@@ -9,6 +9,10 @@ from uuid import UUID
 
 from services.kernel.jobs.model import DEFAULT_BACKOFF, Backoff, Lease, lane_of
 
+# `Attempt.check` and `Attempt.wait`, for long work that need not know of jobs.
+Check = Callable[[], None]
+Wait = Callable[[float], None]
+
 
 class RetryableError(Exception):
     """The attempt failed, and another may succeed: after `retry_after` exactly, else after the handler's back-off.

@@ -19,7 +19,7 @@ from services.kernel.jobs.tables import LIVE, jobs
 
 _t = jobs.c
 # Columns of a new row that differ from job to job, and those that all jobs of one call share.
-_EACH = ("id", "workspace_id", "queue", "kind", "subject", "payload", "rank", "max_attempts", "run_time")
+_EACH = ("id", "workspace_id", "queue", "kind", "subject", "payload", "rank", "max_attempts", "run_time", "restricted")
 _ALL = ("actor", "traceparent", "create_time")
 _given = (
     func.unnest(*(bindparam(name, type_=ARRAY(_t[name].type)) for name in _EACH)).table_valued(*_EACH).render_derived()
@@ -87,6 +87,7 @@ def enqueue(
             rank=arrays.smallints([-job.priority for _, job in many]),
             max_attempts=arrays.integers([job.max_attempts for _, job in many]),
             run_time=arrays.moments([job.run_at or now for _, job in many]),
+            restricted=arrays.booleans([job.restricted for _, job in many]),
             actor=caller.principal,
             traceparent=caller.traceparent,
             create_time=now,
@@ -154,6 +155,7 @@ def _columns(job_id: UUID, job: NewJob, workspace_id: UUID | None, caller: Calle
         "rank": -job.priority,
         "max_attempts": job.max_attempts,
         "run_time": job.run_at or now,
+        "restricted": job.restricted,
         "actor": caller.principal,
         "traceparent": caller.traceparent,
         "create_time": now,

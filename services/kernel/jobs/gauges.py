@@ -1,7 +1,5 @@
 """How full the queues are, for Prometheus."""
 
-import threading
-import time
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,13 +7,10 @@ from prometheus_client.registry import Collector
 
 from services.kernel.clock import Clock
 from services.kernel.db import Database
-from services.kernel.errors import PlinthError
+from services.kernel.fresh import Fresh
 from services.kernel.jobs import repository
 from services.kernel.jobs.gate import SYSTEM
 from services.kernel.jobs.repository import QueueCounts
-
-# Counting reads every job: not more often, however many scrape.
-_FRESH_SECONDS = 10.0
 
 
 class QueueGauges(Collector):
@@ -24,15 +19,13 @@ class QueueGauges(Collector):
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._lock = threading.Lock()
-        self._counts: list[QueueCounts] = []
-        self._counted = float("-inf")
+        # Counting reads every job.
+        self._counts = Fresh(self._count)
 
     def collect(self) -> Iterator[Metric]:
-        """For Prometheus. While the database is out of reach there are no gauges, rather than old ones."""
-        try:
-            counts = self._latest()
-        except PlinthError:
+        """For Prometheus; nothing while the database is out of reach."""
+        counts = self._counts.get()
+        if counts is None:
             return
         families = {
             name: GaugeMetricFamily(f"plinth_jobs_{name}", text, labels=("queue",))
@@ -54,10 +47,6 @@ class QueueGauges(Collector):
             families["oldest_seconds"].add_metric((one.queue,), age)
         yield from families.values()
 
-    def _latest(self) -> list[QueueCounts]:
-        with self._lock:
-            if time.monotonic() - self._counted > _FRESH_SECONDS:
-                with self._database.transaction(SYSTEM) as session:
-                    self._counts = repository.counts(session, self._clock.now())
-                self._counted = time.monotonic()
-            return self._counts
+    def _count(self) -> list[QueueCounts]:
+        with self._database.transaction(SYSTEM) as session:
+            return repository.counts(session, self._clock.now())

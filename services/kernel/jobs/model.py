@@ -77,7 +77,8 @@ class NewJob:
     `workspace_id` is the session's unless a user's or a system session states one; `subject` names the resource that
     it is about. `priority` is -2 to 2, the higher the sooner, whoever's job it is. `run_at` delays it. While a job with
     the same `unique_key` of this kind and workspace lives, a second is not added; a user's session, which sees no keys
-    of workspaces, gives none. After `max_attempts` it is a dead letter.
+    of workspaces, gives none. After `max_attempts` it is a dead letter. A `restricted` one is about what not all in
+    the workspace may know of: there, only owners see it.
     """
 
     queue: str
@@ -89,6 +90,7 @@ class NewJob:
     unique_key: str | None = None
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     subject: str = ""
+    restricted: bool = False
 
     def __post_init__(self) -> None:
         if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
@@ -120,6 +122,7 @@ class Job:
     dead_reason: str
     last_error: str
     actor: str
+    restricted: bool
     create_time: datetime
     run_time: datetime
     lease_time: datetime | None

@@ -36,6 +36,7 @@ _COLUMNS = (
     _t.dead_reason,
     _t.last_error,
     _t.actor,
+    _t.restricted,
     _t.create_time,
     _t.run_time,
     _t.lease_time,
@@ -88,7 +89,7 @@ select id, queue,
     row_number() over (partition by kind, coalesce(unique_key, cast(id as text)) order by id desc) = 1 as newest
 from (
     select id, queue, kind, unique_key from jobs.jobs dead
-    where lane = :lane and state = 'dead'
+    where lane = :lane and state = 'dead' and (cast(:restricted_too as boolean) or not restricted)
       and (cast(:ids as uuid[]) is null or id = any(cast(:ids as uuid[])))
       and (cast(:since as timestamptz) is null or end_time >= cast(:since as timestamptz))
       and not exists (
@@ -126,11 +127,12 @@ from jobs.jobs group by queue order by queue
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; what is not given does not restrict."""
+    """Which jobs to list; what is not given does not narrow it down."""
 
     states: frozenset[JobState] = frozenset()
     queue: str = ""
     kind: str = ""
+    restricted_too: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class JobRepository:
             "kind": wanted.kind,
         }
         given = {name: value for name, value in values.items() if value}
-        statement = _newest(only_dead, frozenset(given))
+        statement = _newest(only_dead, wanted.restricted_too, frozenset(given))
         return self._session.all(
             statement, _job, lane=lane_of(workspace_id), after=after or _LAST, count=count, **given
         )
@@ -210,6 +212,7 @@ class JobRepository:
         *,
         job_ids: Sequence[UUID] | None = None,
         since: datetime | None = None,
+        restricted_too: bool = True,
         count: int = 10_000,
     ) -> tuple[int, bool]:
         """Put dead jobs back: those named, those that died since, or both; how many, and whether there may be more.
@@ -223,6 +226,7 @@ class JobRepository:
             lane=lane_of(workspace_id),
             ids=list(job_ids) if job_ids is not None else None,
             since=since,
+            restricted_too=restricted_too,
             count=count,
         )
         returning = [one for one in found if one.newest]
@@ -254,10 +258,11 @@ def sweep(session: Session, now: datetime, count: int) -> int:
 
 
 @cache
-def _newest(only_dead: bool, filters: frozenset[str]) -> Statement:
+def _newest(only_dead: bool, restricted_too: bool, filters: frozenset[str]) -> Statement:
     """Compiled once for each combination."""
     wanted = [_in_lane, _t.id < bindparam("after")]
     wanted += [_DEAD] if only_dead else []
+    wanted += [] if restricted_too else [~_t.restricted]
     wanted += [restriction for name, restriction in _FILTERS.items() if name in filters]
     return compiled(select(*_COLUMNS).where(*wanted).order_by(_t.id.desc()).limit(bindparam("count")))
 

@@ -47,6 +47,7 @@ jobs = Table(
     Column("last_error", Text, nullable=False, server_default=FetchedValue()),
     Column("actor", Text, nullable=False),
     Column("traceparent", Text, nullable=False),
+    Column("restricted", Boolean, nullable=False, server_default="false"),
     Column("create_time", _TIME, nullable=False),
     Column("run_time", _TIME, nullable=False),
     Column("lease_time", _TIME),

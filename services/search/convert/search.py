@@ -6,7 +6,17 @@ from plinth.search.v1 import hit_pb2
 from plinth.search.v1 import search_service_pb2 as pb
 from services.kernel.names import uuid_in
 from services.search.convert.index import workspace_in
-from services.search.model.hits import Explanation, Found, Hit, Mode, Parts, Request, Suggestion, Term, Wanted
+from services.search.model.hits import (
+    Explanation,
+    Hit,
+    Mode,
+    Request,
+    ScoreParts,
+    SearchPage,
+    Suggestion,
+    TermContribution,
+    Wanted,
+)
 from services.search.model.names import DOCUMENT
 
 _MODES = {
@@ -38,7 +48,7 @@ def chunk_in(request: pb.ExplainHitRequest) -> UUID:
     return uuid_in(request.chunk)
 
 
-def found_to_proto(workspace_id: UUID, found: Found) -> pb.SearchResponse:
+def found_to_proto(workspace_id: UUID, found: SearchPage) -> pb.SearchResponse:
     """A page of hits."""
     return pb.SearchResponse(
         hits=[_hit_to_proto(workspace_id, hit) for hit in found.hits],
@@ -83,7 +93,7 @@ def _hit_to_proto(workspace_id: UUID, hit: Hit) -> hit_pb2.Hit:
     )
 
 
-def _parts_to_proto(parts: Parts) -> hit_pb2.ScoreParts:
+def _parts_to_proto(parts: ScoreParts) -> hit_pb2.ScoreParts:
     return hit_pb2.ScoreParts(
         lexical_score=parts.lexical_score,
         lexical_rank=parts.lexical_rank,
@@ -94,7 +104,7 @@ def _parts_to_proto(parts: Parts) -> hit_pb2.ScoreParts:
     )
 
 
-def _term_to_proto(term: Term) -> hit_pb2.TermContribution:
+def _term_to_proto(term: TermContribution) -> hit_pb2.TermContribution:
     return hit_pb2.TermContribution(
         word=term.word,
         terms=term.terms,

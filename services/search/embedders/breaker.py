@@ -8,8 +8,8 @@ from datetime import timedelta
 import structlog
 
 from services.kernel.deadline import seconds_left
-from services.search.embedders.pace import Time
-from services.search.embedders.port import ProviderBusy, ProviderRefused, ProviderUnavailable
+from services.search.embedders.port import ProviderBusy, ProviderRefused, ProviderUnavailable, TextRefused
+from services.search.embedders.rate_limit import Time
 
 # How long a provider is left alone at least, even if it would have somebody come sooner, and at most.
 _REST, _LONG_REST = timedelta(seconds=10), timedelta(minutes=1)
@@ -30,19 +30,25 @@ class Breaker:
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Around whatever asks the provider. Raises what it raised last, for as long as it rests."""
+        """Around whatever asks the provider. Raises what it raised last, for as long as it rests.
+
+        What it says of one text it does not say of others.
+        """
         patient = seconds_left(_PATIENCE_SECONDS) >= _PATIENCE_SECONDS
         probing = self._begin()
         try:
             yield
         except ProviderBusy:
             raise
+        except TextRefused:
+            self._answered(probing)
+            raise
         except (ProviderUnavailable, ProviderRefused) as error:
             if patient:
                 self._fail(error)
             raise
         else:
-            self._failure = None
+            self._answered(probing)
         finally:
             if probing:
                 self._probing = False
@@ -60,6 +66,12 @@ class Breaker:
         if isinstance(failure, ProviderRefused):
             raise ProviderRefused(failure.reason)
         raise ProviderUnavailable(str(failure), timedelta(seconds=max(left, 1.0)))
+
+    def _answered(self, probing: bool) -> None:
+        """It is back, says the one that went ahead. Whoever began before it failed does not know better."""
+        if probing:
+            with self._lock:
+                self._failure = None
 
     def _fail(self, error: ProviderUnavailable | ProviderRefused) -> None:
         # Of a refusal somebody has to be told first.

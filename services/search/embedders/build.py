@@ -1,71 +1,28 @@
 """The embedders that the settings of an instance name; a local model loads when it is first needed."""
 
 import threading
-from pathlib import Path
-from typing import Protocol
+import time
 
-from pydantic import SecretStr
-
-from services.kernel.config import ConfigError
-from services.search.embedders.counted import Counted, EmbedderReport
+from services.kernel.config import ConfigError, Settings
+from services.search.embedders.breaker import Breaker
+from services.search.embedders.guarded import GuardedEmbedder
 from services.search.embedders.local import LocalEmbedder
 from services.search.embedders.openai import Endpoint, OpenAiEmbedder
 from services.search.embedders.port import Embedder
+from services.search.embedders.rate_limit import Time
+from services.search.embedders.report import EmbedderReport
 from services.search.errors import EmbedderNotConfigured
 from services.search.model.index import EmbedderKind
 from services.search.model.vectors import Model
 
 
-class EmbedderSettings(Protocol):
-    """The settings, as far as embedders need them."""
-
-    @property
-    def embedder_url(self) -> str:
-        """What `/embeddings` comes after; empty: there is no provider."""
-
-    @property
-    def embedder_key(self) -> SecretStr:
-        """The provider's key."""
-
-    @property
-    def embedder_model(self) -> str:
-        """The provider's name for the model."""
-
-    @property
-    def embedder_dimensions(self) -> int:
-        """The length of its vectors."""
-
-    @property
-    def embedder_send_dimensions(self) -> bool:
-        """Whether to ask the provider for this length."""
-
-    @property
-    def embedder_max_tokens(self) -> int:
-        """The longest text that the model takes."""
-
-    @property
-    def embedder_batch(self) -> int:
-        """How many texts a request holds."""
-
-    @property
-    def embedder_requests_per_minute(self) -> int:
-        """How many requests this process may make."""
-
-    @property
-    def embedder_tokens_per_minute(self) -> int:
-        """How many tokens they may have together."""
-
-    @property
-    def embedder_path(self) -> Path | None:
-        """The folder of a local model."""
-
-
 class Embedders:
     """The embedders of a process. Safe for many threads."""
 
-    def __init__(self, settings: EmbedderSettings, report: EmbedderReport) -> None:
+    def __init__(self, settings: Settings, report: EmbedderReport, clock: Time = time) -> None:
         """Raises ConfigError where the settings cannot be a provider's."""
         self._report = report
+        self._breakers = {kind: Breaker(clock) for kind in EmbedderKind}
         self._path = settings.embedder_path
         self._openai = _openai(settings)
         self._local: LocalEmbedder | None = None
@@ -87,11 +44,11 @@ class Embedders:
             return self.has(model.embedder)
         if model.embedder is EmbedderKind.OPENAI and self._openai is not None:
             return (model.name, model.dimensions) == (self._openai.name, self._openai.dimensions)
-        return model.embedder is EmbedderKind.LSA or (self._path is not None and model.name == self._path.name)
+        return model.latent or (self._path is not None and model.name == self._path.name)
 
-    def of(self, kind: EmbedderKind) -> Embedder:
+    def of(self, kind: EmbedderKind) -> GuardedEmbedder:
         """The embedder of a kind that is not made of the workspace's own words. Raises EmbedderNotConfigured."""
-        return Counted(self._of(kind), kind, self._report)
+        return GuardedEmbedder(self._of(kind), kind, self._breakers[kind], self._report)
 
     def _of(self, kind: EmbedderKind) -> Embedder:
         self.require(kind)
@@ -107,7 +64,7 @@ class Embedders:
         raise EmbedderNotConfigured(kind.wire_name)
 
 
-def _openai(settings: EmbedderSettings) -> OpenAiEmbedder | None:
+def _openai(settings: Settings) -> OpenAiEmbedder | None:
     if not settings.embedder_url:
         return None
     return OpenAiEmbedder(

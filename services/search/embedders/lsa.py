@@ -33,7 +33,7 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Postings:
+class Add:
     """Terms and their encoded postings, of these and of other chunks."""
 
     rows: list[tuple[str, bytes]]
@@ -56,7 +56,7 @@ class Fold:
     """The answer: the chunks' vectors, in their order."""
 
 
-Order = Begin | Postings | Load | Fit | Fold
+Order = Begin | Add | Load | Fit | Fold
 Result = list[bytes] | NDArray[np.float32] | None
 
 
@@ -96,7 +96,7 @@ class LsaChild:
 
     def add(self, rows: list[tuple[str, bytes]]) -> None:
         """Hand over terms and their encoded postings."""
-        self._order(Postings(rows))
+        self._order(Add(rows))
 
     def load(self, parts: Sequence[bytes]) -> None:
         """Fold by what was learnt before."""

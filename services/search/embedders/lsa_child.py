@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from services.search.embedders.lsa import Begin, Fit, Fold, Load, Order, Postings, Result
+from services.search.embedders.lsa import Add, Begin, Fit, Fold, Load, Order, Result
 from services.search.model import lsa
-from services.search.model.postings import Postings as Decoded
+from services.search.model.postings import Postings
 
 _MEMORY_BYTES = 4 * 1024**3
 _CPU_SECONDS = 1800
@@ -33,7 +33,7 @@ def main(orders: BinaryIO, results: BinaryIO) -> None:
         match order:
             case Begin(chunk_nos):
                 occurrences = lsa.Occurrences(chunk_nos)
-            case Postings(rows):
+            case Add(rows):
                 _add(occurrences, rows, projection)
             case Load(parts):
                 projection = lsa.Projection.from_parts(parts)
@@ -52,7 +52,7 @@ def _add(occurrences: lsa.Occurrences, rows: list[tuple[str, bytes]], projection
     for term, data in rows:
         # The words that a projection does not know are most of them.
         if projection is None or term in projection.rows:
-            decoded = Decoded.decode(data)
+            decoded = Postings.decode(data)
             occurrences.add(term, decoded.chunk_nos, decoded.tfs)
 
 

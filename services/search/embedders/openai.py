@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from services.kernel.config import ConfigError
 from services.kernel.deadline import seconds_left
-from services.search.embedders.pace import Pace, Time
-from services.search.embedders.port import ProviderRefused, ProviderUnavailable
+from services.search.embedders.port import ProviderRefused, ProviderUnavailable, TextRefused
+from services.search.embedders.rate_limit import RateLimiter, Time
 
 # How long one request may take, and how long a call with all its retries.
 REQUEST_SECONDS = 30.0
@@ -40,6 +40,14 @@ _NUMBER_BYTES = 32
 _ENVELOPE_BYTES = 64 * 1024
 
 _RETRIED = frozenset({408, 409, 425, 429})
+# For these a text can be to blame, and not only who asks.
+_OF_TEXTS = frozenset({400, 413, 422})
+_NO_CREDIT = "The account at the provider has no credit left."
+_BAD_KEY = "The provider does not accept the key."
+_NO_MODEL = "The provider does not know the model, or its URL is another."
+_BY_STATUS = {401: _BAD_KEY, 402: _NO_CREDIT, 403: _BAD_KEY, 404: _NO_MODEL}
+# Whatever the status is.
+_BY_CODE = {"insufficient_quota": _NO_CREDIT, "invalid_api_key": _BAD_KEY, "model_not_found": _NO_MODEL}
 # An answer's words are not repeated, as they may hold the key or the text; a code in this form holds neither.
 _CODE = re.compile(rb'"(?:code|type)"\s*:\s*"([a-z_]{1,64})"')
 _TOO_LONG = re.compile(rb"context.length|too.long|too.many.tokens", re.IGNORECASE)
@@ -72,7 +80,7 @@ class OpenAiEmbedder:
         self._endpoint = endpoint
         self._request_seconds = request_seconds
         self._time = clock
-        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute, clock)
+        self._limiter = RateLimiter(endpoint.requests_per_minute, endpoint.tokens_per_minute, clock)
         self._url = _url(endpoint.url)
         # An answer that is not compressed is as long as it says.
         self._client = httpx.Client(headers={"accept-encoding": "identity", **_authorization(endpoint.key)})
@@ -135,7 +143,7 @@ class OpenAiEmbedder:
         attempts = 0
         while True:
             attempts += 1
-            self._pace.wait(tokens, deadline)
+            self._limiter.wait(tokens, deadline)
             try:
                 return self._attempt(texts, deadline)
             except ProviderUnavailable as error:
@@ -206,17 +214,16 @@ def _failure(response: httpx.Response, body: bytes) -> ProviderUnavailable | Pro
     """What an answer that is not 200 means."""
     status = response.status_code
     codes = [code.decode() for code in _CODE.findall(body)]
-    if "insufficient_quota" in codes:
-        return ProviderRefused("The account at the provider has no credit left.")
+    if said := [_BY_CODE[code] for code in codes if code in _BY_CODE]:
+        return ProviderRefused(said[0])
     if status in _RETRIED or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return ProviderUnavailable(f"The provider answered {status}.", _retry_after(response))
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return ProviderRefused("The provider does not accept the key.")
-    if status == httpx.codes.NOT_FOUND:
-        return ProviderRefused("The provider does not know the model, or its URL is another.")
+    if status in _BY_STATUS:
+        return ProviderRefused(_BY_STATUS[status])
     if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE or _TOO_LONG.search(body):
-        return ProviderRefused("A text is longer than the model takes: fewer tokens have to be allowed.")
-    return ProviderRefused(f"The provider answered {' '.join([str(status), *codes])}.")
+        return TextRefused("A text is longer than the model takes: fewer tokens have to be allowed.")
+    refused = TextRefused if status in _OF_TEXTS else ProviderRefused
+    return refused(f"The provider answered {' '.join([str(status), *codes])}.")
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
@@ -245,6 +252,6 @@ def _vectors(body: bytes, count: int, dimensions: int) -> NDArray[np.float32]:
         raise ProviderRefused(f"The provider's vectors have {vectors.shape[1]} dimensions instead of {dimensions}.")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ProviderRefused("The provider's vectors are not all of finite numbers, or are zero.")
+        raise TextRefused("The provider's vectors are not all of finite numbers, or are zero.")
     result: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
     return result

@@ -31,6 +31,10 @@ class ProviderRefused(Exception):
         self.reason = reason
 
 
+class TextRefused(ProviderRefused):
+    """It is a text that the provider does not take: of other texts this says nothing."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors of length 1, so that their inner product is their likeness. Safe for many threads."""
 

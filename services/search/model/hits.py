@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ScoreParts:
     """What a score is made of; a rank is from 1, and 0 where the passage is not in that ranking."""
 
     lexical_score: float
@@ -67,12 +67,12 @@ class Hit:
     start: int
     end: int
     score: float
-    parts: Parts
+    parts: ScoreParts
     more_in_document: int
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchPage:
     """A page of hits, the best first, and how they were found."""
 
     hits: Sequence[Hit]
@@ -83,7 +83,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class TermContribution:
     """What one word of a query did for a passage; `df` counts what the caller may see."""
 
     word: str
@@ -99,7 +99,7 @@ class Explanation:
     """Why a passage has its place. `length` is in terms, and so is the average of the workspace's passages."""
 
     hit: Hit
-    terms: Sequence[Term]
+    terms: Sequence[TermContribution]
     passage_count: int
     length: int
     average_length: float

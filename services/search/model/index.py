@@ -42,7 +42,8 @@ class Index:
 
     `revision` grows with all that readers could see, `version` with its settings. Numbers are given out once: a
     document has its `doc_no` for as long as it is here, a passage its `chunk_no`. `rebuilding`: somebody wants it new;
-    passages from `rebuilt_no` below `rebuild_end` are still to be read anew. `languages` says how many passages are in
+    passages from `rebuilt_no` below `rebuild_end` are still to be read anew. `generation` counts how often that was
+    wanted: what the vocabulary counted in an earlier one counts no more. `languages` says how many passages are in
     each; empty: it is not clear in which.
     """
 
@@ -61,7 +62,7 @@ class Index:
     rebuilding: bool
     rebuilt_no: int
     rebuild_end: int
-    reading: int
+    generation: int
     version: int
     create_time: datetime
     update_time: datetime
@@ -86,7 +87,7 @@ class Index:
             rebuilding=False,
             rebuilt_no=0,
             rebuild_end=0,
-            reading=0,
+            generation=0,
             version=1,
             create_time=now,
             update_time=now,
@@ -131,7 +132,10 @@ class IndexPatch:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What somebody sees of an index: documents, their passages and languages, and when one of them changed last."""
+    """What somebody sees of an index: documents, their passages and languages, and when one of these changed last.
+
+    The languages are those of documents, not of passages: the most frequent first.
+    """
 
     documents: int
     passages: int
@@ -141,7 +145,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class IndexView:
-    """The index as people see it: with the languages of its documents, and the vectors that serve and are made."""
+    """The index as people see it, and the vectors that serve and are made.
+
+    `languages` are those of its passages, or, of somebody who does not see all, of the documents that they see.
+    """
 
     index: Index
     languages: tuple[str, ...]

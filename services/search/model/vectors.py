@@ -8,12 +8,14 @@ from uuid import UUID
 
 from services.search.model.index import EmbedderKind, VectorSet
 
+# So many vectors are written in one commit: each takes milliseconds where there is a graph, and others wait.
+AT_ONCE = 200
 # A model that was fitted to so much less, or more, no longer knows the words.
 _GROWTH = 1.5
 _SHRINKAGE = 2
-# Measured at 100,000 passages of real text: with 100 candidates that a filter lets through, 0.99 of the ten nearest are
-# found; and there have to be some more than are wanted. Never fewer than 400 are kept, nor more than pgvector's 1,000,
-# which would not do where a filter lets less than a tenth through.
+# At 100,000 passages of real text (`make bench`; of fewer, tests/search/test_graphs.py) 0.99 of the ten nearest are
+# found with 100 candidates that a filter lets through; and there have to be some more than are wanted. Never fewer than
+# 400 are kept, nor more than pgvector's 1,000, which would not do where a filter lets less than a tenth through.
 _CANDIDATES = 100
 _SPARE = 1.2
 _MIN_CANDIDATES, _MAX_CANDIDATES = 400, 1_000
@@ -41,7 +43,8 @@ class Model:
 
     Passages below `next_chunk_no` have their vectors, those up to `end_chunk_no` get them from a job, and those from
     there on got them as they were published; `vector_count` have one that says something. `approximate`: its vectors
-    are in a graph. `fitted_chunks` says to how many passages a latent semantic one was fitted.
+    are in a graph, for which there was no room at `graph_time`. `fitted_chunks` says to how many passages a latent
+    semantic one was fitted, and `prune_time` when it was last rid of words that nobody has.
     """
 
     workspace_id: UUID
@@ -56,6 +59,8 @@ class Model:
     approximate: bool
     vector_count: int
     create_time: datetime
+    prune_time: datetime
+    graph_time: datetime | None = None
 
     @property
     def vectors(self) -> VectorSet:
@@ -63,6 +68,11 @@ class Model:
         return VectorSet(
             self.embedder, self.name, self.dimensions, self.vector_count, self.approximate, self.create_time
         )
+
+    @property
+    def latent(self) -> bool:
+        """Whether its vectors are made of the workspace's own words."""
+        return self.embedder is EmbedderKind.LSA
 
     @property
     def ready(self) -> bool:

@@ -11,6 +11,7 @@ from services.search.repository.nearest import NearestRepository
 from services.search.repository.news import NewsRepository
 from services.search.repository.postings import PostingRepository
 from services.search.repository.queries import QueryRepository
+from services.search.repository.recounts import RecountRepository
 from services.search.repository.removed import RemovedRepository
 from services.search.repository.segments import SegmentRepository
 from services.search.repository.staged import StagedRepository
@@ -32,6 +33,7 @@ class SearchRepositories:
         self.staged = StagedRepository(session)
         self.chunks = ChunkRepository(session)
         self.removed = RemovedRepository(session)
+        self.recounts = RecountRepository(session)
         self.segments = SegmentRepository(session)
         self.staged_segments = StagedSegmentRepository(session)
         self.postings = PostingRepository(session)

@@ -32,7 +32,7 @@ _UNCOUNTED = compiled(
     .limit(bindparam("count"))
 )
 _READ = compiled(select(_t.chunk_no, *_CONTENT).where(_these))
-_AUDIENCES = compiled(select(_t.chunk_no, _t.counted_for).where(_these, _t.counted_for.is_not(None)))
+_AUDIENCES = compiled(select(_t.chunk_no, _t.counted_for).where(_these))
 _COUNT_FOR = compiled(update(chunks).where(_these).values(counted_for=bindparam("audience")))
 _new = (
     func.unnest(
@@ -94,7 +94,7 @@ _gone = delete(chunks).where(_these).returning(*chunks.c).cte("gone")
 _SET_ASIDE = compiled(
     insert(removed_chunks)
     .from_select(
-        ["workspace_id", "document_id", "chunk_no", "text", "headings", "language", "counted_for", "reading"],
+        ["workspace_id", "document_id", "chunk_no", "text", "headings", "language", "counted_for", "generation"],
         select(
             _gone.c.workspace_id,
             _gone.c.document_id,
@@ -103,7 +103,7 @@ _SET_ASIDE = compiled(
             _gone.c.headings,
             _gone.c.language,
             _gone.c.counted_for,
-            bindparam("reading", type_=Integer),
+            bindparam("generation", type_=Integer),
         ).where(
             _gone.c.counted_for.is_not(None),
             or_(_gone.c.chunk_no < bindparam("rebuilt_no"), _gone.c.chunk_no >= bindparam("rebuild_end")),
@@ -123,12 +123,16 @@ _measured = (
     .table_valued("chunk_no", "length")
     .render_derived("measured")
 )
+_LONGER = compiled(
+    select(func.coalesce(func.sum(_measured.c.length - _t.length), 0).label("terms")).where(
+        _in_workspace, _t.chunk_no == _measured.c.chunk_no
+    )
+)
 _MEASURE = compiled(
     update(chunks)
     .where(_in_workspace, _t.chunk_no == _measured.c.chunk_no, _t.length != _measured.c.length)
     .values(length=_measured.c.length)
 )
-_SUM = compiled(select(func.coalesce(func.sum(_t.length), 0).label("terms")).where(_in_workspace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +185,8 @@ class ChunkRepository:
             count=count,
         )
 
-    def audiences(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> dict[int, int]:
-        """The audiences that the words of these are counted for, by number; without those that are counted for none."""
+    def audiences(self, workspace_id: UUID, chunk_nos: Sequence[int]) -> dict[int, int | None]:
+        """The audiences that the words of those that are there are counted for, by number; None: for nobody yet."""
         return dict(
             self._session.all(
                 _AUDIENCES,
@@ -246,7 +250,7 @@ class ChunkRepository:
             _SET_ASIDE,
             workspace=index.workspace_id,
             chunk_nos=arrays.integers(chunk_nos),
-            reading=index.reading,
+            generation=index.generation,
             rebuilt_no=index.rebuilt_no,
             rebuild_end=index.rebuild_end,
         )
@@ -255,18 +259,16 @@ class ChunkRepository:
         """The next passages after a number and below `end`, of any document, in the order of their numbers."""
         return self._session.all(_AFTER, _indexed, workspace=workspace_id, after=after, end=end, count=count)
 
-    def measure(self, workspace_id: UUID, lengths: dict[int, int]) -> None:
-        """Write the lengths by number, where they are others than before."""
-        self._session.run(
-            _MEASURE,
-            workspace=workspace_id,
-            chunk_nos=arrays.integers(list(lengths)),
-            lengths=arrays.integers(list(lengths.values())),
-        )
-
-    def terms(self, workspace_id: UUID) -> int:
-        """How many terms all passages have together."""
-        return self._session.first(_SUM, lambda terms: terms, workspace=workspace_id) or 0
+    def measure(self, workspace_id: UUID, lengths: dict[int, int]) -> int:
+        """Write the lengths by number, where they are others than before: how many terms more these passages have."""
+        given = {
+            "workspace": workspace_id,
+            "chunk_nos": arrays.integers(list(lengths)),
+            "lengths": arrays.integers(list(lengths.values())),
+        }
+        longer = self._session.first(_LONGER, lambda terms: terms, **given)
+        self._session.run(_MEASURE, **given)
+        return longer or 0
 
 
 def _published(

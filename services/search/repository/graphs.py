@@ -23,7 +23,8 @@ from psycopg import sql
 # Two at once would wait for each other's snapshots.
 _LOCK = 0x564543544F525347
 _LOCK_SECONDS = 2.0
-# With these, and as many candidates as `nearest` looks at, 0.99 of the ten nearest are found. Measured.
+# With these, and as many candidates as `nearest` looks at, 0.99 of the ten nearest are found (`make bench`, and
+# tests/search/test_graphs.py).
 _NEIGHBOURS, _CANDIDATES = 16, 128
 _SETTINGS = {
     "role": "plinth_maintenance",
@@ -57,14 +58,16 @@ class Graphs:
         `wait` is called while another one is made. Raises psycopg.Error, or what `wait` raises.
         """
         with self._maintaining() as connection:
+            # Whoever finds none free need not wait to hear it.
+            if _valid(connection, model_id) is None and self._full(connection, workspace_id):
+                return False
             _wait_alone(connection, wait)
             valid = _valid(connection, model_id)
             if valid:
                 return True
             if valid is not None:
                 _drop(connection, model_id)
-            if _count(connection) >= self._most:
-                _log.warning("graphs.full", workspace=str(workspace_id), most=self._most)
+            if self._full(connection, workspace_id):
                 return False
             connection.execute(
                 sql.SQL(
@@ -88,6 +91,12 @@ class Graphs:
             if _valid(connection, model_id) is not None:
                 _wait_alone(connection, wait)
                 _drop(connection, model_id)
+
+    def _full(self, connection: psycopg.Connection[Any], workspace_id: UUID) -> bool:
+        full = _count(connection) >= self._most
+        if full:
+            _log.warning("graphs.full", workspace=str(workspace_id), most=self._most)
+        return full
 
     @contextmanager
     def _maintaining(self) -> Iterator[psycopg.Connection[Any]]:

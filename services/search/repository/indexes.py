@@ -1,24 +1,24 @@
 """Indexes, as rows."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.kernel.db import Session, compiled
 from services.search.errors import IndexPurged
 from services.search.model.index import EmbedderKind, Index
 from services.search.model.names import INDEX
-from services.search.tables import indexes
+from services.search.tables import indexes, queries
 
 _t = indexes.c
 _by_id = _t.workspace_id == bindparam("workspace")
 _SETTINGS = ("embedder", "log_queries", "version")
-_REBUILD = ("rebuilding", "rebuilt_no", "rebuild_end", "reading")
+_REBUILD = ("rebuilding", "rebuilt_no", "rebuild_end", "generation")
 _COUNTS = tuple(
     column.name
     for column in indexes.columns
@@ -38,7 +38,7 @@ _SET_UP = compiled(update(indexes).where(_by_id).values({name: bindparam(name) f
 _WANT_REBUILD = compiled(
     update(indexes)
     .where(_by_id)
-    .values(rebuilding=True, rebuilt_no=0, rebuild_end=_t.next_chunk_no, reading=_t.reading + 1)
+    .values(rebuilding=True, rebuilt_no=0, rebuild_end=_t.next_chunk_no, generation=_t.generation + 1)
 )
 _ADVANCE = compiled(update(indexes).where(_by_id).values(rebuilt_no=bindparam("rebuilt")))
 _END_REBUILD = compiled(update(indexes).where(_by_id).values(rebuilding=False, rebuilt_no=_t.rebuild_end))
@@ -53,7 +53,17 @@ _PURGE = compiled(
         languages=Jsonb({}),
     )
 )
-_LONG_PURGED = compiled(select(_t.workspace_id).where(_t.purge_time < bindparam("before")).limit(bindparam("count")))
+_LONG_PURGED = compiled(
+    select(_t.workspace_id)
+    .where(_t.purge_time < bindparam("before"))
+    .order_by(_t.workspace_id)
+    .limit(bindparam("count"))
+)
+_UNLOGGED = compiled(
+    select(_t.workspace_id)
+    .where(~_t.log_queries, exists().where(queries.c.workspace_id == _t.workspace_id))
+    .order_by(_t.workspace_id)
+)
 _REMOVE = compiled(delete(indexes).where(_by_id, _t.purge_time < bindparam("before")))
 
 
@@ -82,15 +92,18 @@ class IndexRepository:
             raise IndexPurged(index.name)
         return index
 
-    def purge(self, workspace_id: UUID, now: datetime) -> Index:
-        """Have nothing published here from now on, and wait for those who are at it: the index."""
-        index = self._lock(workspace_id, now)
+    def purge(self, workspace_id: UUID, now: datetime) -> None:
+        """Have nothing published here from now on, and wait for those who are at it."""
+        self._lock(workspace_id, now)
         self._session.run(_PURGE, workspace=workspace_id, now=now)
-        return index
 
     def long_purged(self, before: datetime, count: int) -> list[UUID]:
         """Workspaces that were purged before then; in a system session."""
         return self._session.all(_LONG_PURGED, lambda workspace_id: workspace_id, before=before, count=count)
+
+    def unlogged(self) -> list[UUID]:
+        """Workspaces that have queries in their log and want none; in a system session."""
+        return self._session.all(_UNLOGGED, lambda workspace_id: workspace_id)
 
     def remove(self, workspace_id: UUID, before: datetime) -> None:
         """Delete it, if it was purged before then."""
@@ -100,6 +113,12 @@ class IndexRepository:
         """Write what was counted and given out."""
         values = _values(index)
         self._session.run(_SAVE, workspace=index.workspace_id, **{name: values[name] for name in _COUNTS})
+
+    def take_segment_id(self, workspace_id: UUID, now: datetime) -> int:
+        """The id of a new segment. The index is held until the commit. Raises IndexPurged."""
+        index = self.lock(workspace_id, now)
+        self.save(replace(index, next_segment_id=index.next_segment_id + 1))
+        return index.next_segment_id
 
     def set_up(self, index: Index) -> None:
         """Write its settings."""

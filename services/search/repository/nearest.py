@@ -101,9 +101,8 @@ class NearestRepository:
     ) -> list[tuple[int, float]]:
         """By the model's graph, so some may be missed; of the documents that the mask has at their `doc_no`.
 
-        The walk keeps so many candidates (at most 1,000): the more, the less is missed.
-
-        Fewer than `limit` where the walk was broken off.
+        The walk keeps so many candidates (at most 1,000): the more, the less is missed. Fewer than `limit` are found
+        where it was broken off.
         """
         self._session.run(ALONG_GRAPHS, candidates=str(candidates))
         bits = None if mask is None else np.packbits(mask, bitorder="little").tobytes()

@@ -108,7 +108,7 @@ _REMOVE = compiled(delete(postings).where(_in_workspace, _t.segment_id == bindpa
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TermPostings:
     """The encoded postings of a term in a segment, None where it has none."""
 
     term: str
@@ -135,7 +135,7 @@ class PostingRepository:
             data=arrays.blobs(list(added.values())),
         )
 
-    def find(self, workspace_id: UUID, wanted: Sequence[tuple[str, int]]) -> list[Found] | None:
+    def find(self, workspace_id: UUID, wanted: Sequence[tuple[str, int]]) -> list[TermPostings] | None:
         """The postings of terms in segments, each pair once; None where one of the segments is live no more."""
         rows = self._session.all(
             _FIND,
@@ -191,5 +191,5 @@ class PostingRepository:
         self._session.run(_REMOVE, workspace=workspace_id, segment=segment_id)
 
 
-def _found(*, term: str, segment_id: int, postings: bytes | None, first_chunk_no: int) -> Found:
-    return Found(term, segment_id, None if postings is None else shifted(postings, first_chunk_no))
+def _found(*, term: str, segment_id: int, postings: bytes | None, first_chunk_no: int) -> TermPostings:
+    return TermPostings(term, segment_id, None if postings is None else shifted(postings, first_chunk_no))

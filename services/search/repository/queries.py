@@ -26,6 +26,7 @@ _ADD = compiled(
     )
     .inline()
 )
+_REMOVE = delete_some(queries, _t.workspace_id == bindparam("workspace"))
 _SWEEP = delete_some(queries, _t.create_time < bindparam("before"))
 
 
@@ -54,6 +55,10 @@ class QueryRepository:
     def add(self, query: LoggedQuery) -> None:
         """Keep it, unless the workspace keeps no queries."""
         self._session.run(_ADD, **asdict(query))
+
+    def remove_some(self, workspace_id: UUID, count: int) -> bool:
+        """Delete some, at most so many; False where none were left."""
+        return self._session.run(_REMOVE, workspace=workspace_id, count=count) > 0
 
     def sweep(self, before: datetime, count: int) -> int:
         """Delete what was asked before then, in any workspace, at most so much: how much; in a system session."""

@@ -23,17 +23,17 @@ _READ = compiled(
 _TAKE = compiled(
     delete(removed_chunks)
     .where(_of_document, _t.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer))))
-    .returning(_t.chunk_no, _t.counted_for, _t.reading)
+    .returning(_t.chunk_no, _t.counted_for, _t.generation)
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A passage that is gone, whose words are counted for an audience, if all was read so often as it is now."""
+    """A passage that is gone; its words are counted for this audience as long as the index is of this generation."""
 
     chunk_no: int
     counted_for: int
-    reading: int
+    generation: int
 
 
 class RemovedRepository:

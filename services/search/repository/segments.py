@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Integer,
     and_,
     any_,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
+    literal_column,
     select,
     update,
 )
@@ -39,15 +40,18 @@ _dead_in_workspace = _d.workspace_id == bindparam("workspace")
 
 
 class SegmentState(StrEnum):
-    """Whether readers look at a segment: not yet, now, or no more. Staged ones get their numbers when published."""
+    """Whether readers look at a segment: not yet, now, or no more."""
 
     STAGED = "staged"
+    """It is whole, without a place: a publish gives it its numbers."""
     BUILDING = "building"
     """Its postings are being written."""
     BUILT = "built"
     """It is whole, and waits for the rest of what is built anew."""
     LIVE = "live"
+    """Readers look at it."""
     RETIRED = "retired"
+    """It is to be deleted."""
 
 
 _in_state = _t.state == bindparam("state")
@@ -64,7 +68,8 @@ _listed = (
 )
 _LIST = compiled(_listed.add_columns(literal(0).label("dead")))
 _LIST_WITH_DEAD = compiled(_listed.add_columns(_dead.label("dead")))
-_unread = or_(_t.state == SegmentState.BUILDING.value, _t.state == SegmentState.RETIRED.value)
+# As the index on them says it.
+_unread = literal_column(f"search.segments.state in ('{SegmentState.BUILDING}', '{SegmentState.RETIRED}')", Boolean())
 _IDS = compiled(select(_t.segment_id).where(_in_workspace, _unread))
 _this = and_(_in_workspace, _t.segment_id == bindparam("segment"))
 _HOLD = compiled(
@@ -103,7 +108,11 @@ _OVERDUE = compiled(
 _NEGLECTED = compiled(
     select(_d.workspace_id)
     .where(_d.bury_time < bindparam("before"))
-    .union(select(indexes.c.workspace_id).where(indexes.c.rebuilding))
+    .union(
+        select(indexes.c.workspace_id).where(indexes.c.rebuilding, indexes.c.purge_time.is_(None)),
+        select(_t.workspace_id).where(_unread),
+    )
+    .order_by("workspace_id")
 )
 _UNBURY = compiled(
     delete(tombstones).where(_dead_in_workspace, _d.chunk_no == any_(bindparam("chunk_nos", type_=ARRAY(Integer))))
@@ -255,7 +264,10 @@ class SegmentRepository:
         return self._session.all(_OVERDUE, lambda segment_id: segment_id, workspace=workspace_id, before=before)
 
     def neglected(self, before: datetime) -> list[UUID]:
-        """The workspaces where something died before then, or that are to be built anew; in a system session."""
+        """The workspaces with something to do for who looks after them; in a system session.
+
+        Something died there before then, is to be built anew, or is read no more.
+        """
         return self._session.all(_NEGLECTED, lambda workspace_id: workspace_id, before=before)
 
     def unbury(self, workspace_id: UUID, chunk_nos: Iterable[int]) -> None:

@@ -81,7 +81,7 @@ _OLD = compiled(
 
 @dataclass(frozen=True, slots=True)
 class StagedSegment:
-    """A whole segment without a place: whose it is, and its passages in order, by their keys and lengths in terms."""
+    """A whole segment without a place: of which version, and its passages in order, with their lengths in terms."""
 
     segment_id: int
     version: int

@@ -1,6 +1,7 @@
 """Vectors of passages, published and staged, as rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +20,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     select,
     tuple_,
 )
@@ -72,19 +72,36 @@ _PUT = compiled(
     .on_conflict_do_nothing()
     .inline()
 )
+# Both arrays make one walk along the key, whatever the planner knows of the table; an id is of one document alone.
+_taken = (
+    delete(staged_vectors)
+    .where(
+        _s.workspace_id == _workspace,
+        _s.model_id == _model,
+        _s.document_id == any_(bindparam("document_ids", type_=ARRAY(Uuid))),
+        _s.chunk_id == any_(bindparam("chunk_ids", type_=ARRAY(Uuid))),
+    )
+    .returning(_s.chunk_id, _s.embedding)
+    .cte("taken")
+)
 _numbered = (
-    func.unnest(bindparam("chunk_ids", type_=ARRAY(Uuid)), bindparam("chunk_nos", type_=ARRAY(Integer)))
-    .table_valued("chunk_id", "chunk_no")
+    func.unnest(
+        bindparam("chunk_ids", type_=ARRAY(Uuid)),
+        bindparam("doc_nos", type_=ARRAY(Integer)),
+        bindparam("chunk_nos", type_=ARRAY(Integer)),
+    )
+    .table_valued("chunk_id", "doc_no", "chunk_no")
     .render_derived("numbered")
 )
 _PUBLISH = compiled(
-    insert(vectors)
+    upsert(vectors)
     .from_select(
         ["workspace_id", "model_id", "doc_no", "chunk_no", "embedding"],
-        select(
-            _s.workspace_id, _s.model_id, bindparam("doc_no", type_=Integer), _numbered.c.chunk_no, _s.embedding
-        ).where(_staged_document, _s.model_id == _model, _s.chunk_id == _numbered.c.chunk_id),
+        select(_workspace, _model, _numbered.c.doc_no, _numbered.c.chunk_no, _taken.c.embedding).where(
+            _taken.c.chunk_id == _numbered.c.chunk_id
+        ),
     )
+    .on_conflict_do_nothing()
     .inline()
 )
 _REMOVE = compiled(
@@ -112,6 +129,20 @@ _lacking = (
     .limit(bindparam("count"))
 )
 _LACKING = compiled(_lacking)
+_OWED = compiled(
+    select(chunks.c.document_id, documents.c.doc_no, chunks.c.chunk_id, chunks.c.chunk_no)
+    .join(
+        documents,
+        and_(documents.c.workspace_id == chunks.c.workspace_id, documents.c.document_id == chunks.c.document_id),
+    )
+    .where(
+        chunks.c.workspace_id == _workspace,
+        chunks.c.chunk_no >= bindparam("first"),
+        chunks.c.chunk_no < bindparam("end"),
+    )
+    .order_by(chunks.c.chunk_no)
+    .limit(bindparam("count"))
+)
 _LACKING_TEXTS = compiled(_lacking.add_columns(chunks.c.headings, chunks.c.text, chunks.c.language))
 _given = (
     func.unnest(bindparam("chunk_ids", type_=ARRAY(Uuid)))
@@ -154,10 +185,23 @@ _UNEMBEDDED = compiled(
     .limit(bindparam("count"))
 )
 _COUNT_UNEMBEDDED = compiled(select(func.count().label("count")).where(_unembedded))
-_UNSTAGE = compiled(delete(staged_vectors).where(_staged_document))
+_passages = select(chunks.c.chunk_id).where(
+    chunks.c.workspace_id == _workspace, chunks.c.document_id == bindparam("document")
+)
+_UNSTAGE = compiled(delete(staged_vectors).where(_staged_document, _s.chunk_id.not_in(_passages)))
 _SWEEP = delete_some(staged_vectors, _s.stage_time < bindparam("before"))
 _FLOAT4 = 700
 _FLOAT4_ITEM = np.dtype([("size", ">i4"), ("value", ">f4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A published passage, by its ids and by its numbers."""
+
+    document_id: UUID
+    doc_no: int
+    chunk_id: UUID
+    chunk_no: int
 
 
 class VectorRepository:
@@ -177,18 +221,22 @@ class VectorRepository:
             numbers=_reals(embeddings),
         )
 
-    def publish(
-        self, model: Model, document_id: UUID, doc_no: int, chunk_ids: Sequence[UUID], chunk_nos: Sequence[int]
-    ) -> int:
-        """Insert the staged ones of these passages: how many there were."""
+    def owed(self, model: Model, first: int, count: int) -> list[Numbered]:
+        """The next published passages from a number on that a job owes a vector, whether they have one or not."""
+        return self._session.all(
+            _OWED, Numbered, workspace=model.workspace_id, first=first, end=model.end_chunk_no, count=count
+        )
+
+    def publish(self, model: Model, passages: Sequence[Numbered]) -> int:
+        """Move the staged ones of these passages to where they are found: how many there were."""
         return self._session.run(
             _PUBLISH,
             workspace=model.workspace_id,
             model=model.model_id,
-            document=document_id,
-            doc_no=doc_no,
-            chunk_ids=arrays.uuids(chunk_ids),
-            chunk_nos=arrays.integers(chunk_nos),
+            document_ids=arrays.uuids(sorted({one.document_id for one in passages})),
+            chunk_ids=arrays.uuids([one.chunk_id for one in passages]),
+            doc_nos=arrays.integers([one.doc_no for one in passages]),
+            chunk_nos=arrays.integers([one.chunk_no for one in passages]),
         )
 
     def remove(self, model: Model, doc_no: int, chunk_nos: Sequence[int]) -> int:
@@ -275,7 +323,7 @@ class VectorRepository:
         return found or 0
 
     def unstage(self, workspace_id: UUID, document_id: UUID) -> None:
-        """Delete the staged ones of a document."""
+        """Delete the staged ones of a document, but for those of its published passages, which a job moves."""
         self._session.run(_UNSTAGE, workspace=workspace_id, document=document_id)
 
     def sweep(self, before: datetime, count: int) -> int:

@@ -1,6 +1,6 @@
 """The words of a workspace, as rows: in how many passages of each audience."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import Integer, Text, and_, any_, bindparam, case, column, delete, func, select
@@ -18,24 +18,25 @@ _given = (
     .render_derived("given")
 )
 _of_index = indexes.c.workspace_id == bindparam("workspace")
-_reading = select(indexes.c.reading).where(_of_index).scalar_subquery()
+_generation = select(indexes.c.generation).where(_of_index).scalar_subquery()
 _added = upsert(vocabulary).from_select(
-    ["workspace_id", "audience_id", "word", "passages", "reading"],
+    ["workspace_id", "audience_id", "word", "passages", "generation"],
     select(
         bindparam("workspace", type_=_t.workspace_id.type),
         bindparam("audience", type_=_t.audience_id.type),
         _given.c.word,
         _given.c.count,
-        _reading,
+        _generation,
     ),
 )
 _COUNT = compiled(
     _added.on_conflict_do_update(
         index_elements=["workspace_id", "word", "audience_id"],
-        # What was counted by another reading counts no more.
+        # What was counted in another generation counts no more.
         set_={
-            "passages": case((_t.reading == _added.excluded.reading, _t.passages), else_=0) + _added.excluded.passages,
-            "reading": _added.excluded.reading,
+            "passages": case((_t.generation == _added.excluded.generation, _t.passages), else_=0)
+            + _added.excluded.passages,
+            "generation": _added.excluded.generation,
         },
     ).inline()
 )
@@ -43,7 +44,11 @@ _of_audience = and_(_t.workspace_id == bindparam("workspace"), _t.audience_id ==
 _FORGET = compiled(
     delete(vocabulary).where(_of_audience, _t.word == any_(bindparam("words", type_=ARRAY(Text))), _t.passages <= 0)
 )
-_FORGET_OTHERS = compiled(delete(vocabulary).where(_t.workspace_id == bindparam("workspace"), _t.reading != _reading))
+_stale = and_(_t.workspace_id == bindparam("workspace"), _t.generation != _generation)
+_STALE = compiled(
+    select(_t.word).where(_stale, _t.word > bindparam("after")).order_by(_t.word).limit(bindparam("count"))
+)
+_FORGET_STALE = compiled(delete(vocabulary).where(_stale, _t.word == any_(bindparam("words", type_=ARRAY(Text)))))
 
 
 class VocabularyRepository:
@@ -65,6 +70,10 @@ class VocabularyRepository:
         if fewer:
             self._session.run(_FORGET, workspace=workspace_id, audience=audience_id, words=arrays.texts(fewer))
 
-    def forget_others(self, workspace_id: UUID) -> None:
-        """Delete the words that the index's present reading has not come upon, once all was read."""
-        self._session.run(_FORGET_OTHERS, workspace=workspace_id)
+    def stale(self, workspace_id: UUID, after: str, count: int) -> list[str]:
+        """The next words behind one that are counted in an earlier generation of the index, in order."""
+        return self._session.all(_STALE, lambda word: word, workspace=workspace_id, after=after, count=count)
+
+    def forget_stale(self, workspace_id: UUID, words: Sequence[str]) -> None:
+        """Delete what is counted of these in an earlier generation."""
+        self._session.run(_FORGET_STALE, workspace=workspace_id, words=arrays.texts(words))

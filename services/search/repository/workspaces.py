@@ -13,6 +13,7 @@ from services.search.tables import (
     early_news,
     postings,
     queries,
+    recounts,
     removed_chunks,
     segments,
     staged_chunks,
@@ -32,6 +33,7 @@ _FORGET = [
         segments,
         tombstones,
         vocabulary,
+        recounts,
         removed_chunks,
         chunks,
         documents,
@@ -39,7 +41,6 @@ _FORGET = [
         audiences,
     )
 ]
-_FORGET_QUERIES = _FORGET[0]
 
 
 class WorkspaceRepository:
@@ -51,7 +52,3 @@ class WorkspaceRepository:
     def forget_some(self, workspace_id: UUID, count: int) -> bool:
         """Delete some rows, at most so many; False where none were left."""
         return any(self._session.run(statement, workspace=workspace_id, count=count) for statement in _FORGET)
-
-    def forget_queries(self, workspace_id: UUID, count: int) -> bool:
-        """Delete some of the log of queries; False where none were left."""
-        return self._session.run(_FORGET_QUERIES, workspace=workspace_id, count=count) > 0

@@ -6,21 +6,27 @@ from uuid import UUID
 from services.kernel.caller import current_caller
 from services.kernel.clock import Clock
 from services.kernel.etags import check_etag
+from services.search.embedders.build import Embedders
 from services.search.messages import updated_message
 from services.search.model.index import Index, IndexPatch, IndexView
-from services.search.service.forgetting import ask_to_forget_queries
 from services.search.service.maintenance import ask_to_maintain
-from services.search.service.seeing import Viewer, audiences_of
-from services.search.service.semantics import Semantics
+from services.search.service.model_lifecycle import ModelLifecycle
+from services.search.service.purging import ask_to_forget_queries
 from services.search.service.units import SearchUnitOfWork, SearchUnits
+from services.search.service.vectors import Vectors
+from services.search.service.visibility import Viewer, audiences_of
 
 
 class IndexService:
     """The index of a workspace, which is there as long as the workspace is."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, vectors: Semantics) -> None:
+    def __init__(
+        self, units: SearchUnits, clock: Clock, embedders: Embedders, lifecycle: ModelLifecycle, vectors: Vectors
+    ) -> None:
         self._units = units
         self._clock = clock
+        self._embedders = embedders
+        self._lifecycle = lifecycle
         self._vectors = vectors
 
     def get(self, workspace_id: UUID) -> IndexView:
@@ -32,7 +38,7 @@ class IndexService:
     def update(self, workspace_id: UUID, etag: str, patch: IndexPatch) -> IndexView:
         """The index after the patch. Raises EtagRequired, EtagMismatch or EmbedderNotConfigured."""
         if patch.embedder is not None:
-            self._vectors.require(patch.embedder)
+            self._embedders.require(patch.embedder)
         with self._units() as uow:
             before = uow.repo.indexes.lock(workspace_id, self._clock.now())
             check_etag(etag, before.version, before.name)
@@ -46,7 +52,7 @@ class IndexService:
             after = replace(after, version=before.version + 1)
             uow.repo.indexes.set_up(after)
             if after.embedder is not before.embedder:
-                self._vectors.rebuild(uow, after)
+                self._lifecycle.begin_anew(uow, after)
             if before.log_queries and not after.log_queries:
                 ask_to_forget_queries(uow, after)
             uow.emit(after.name, updated_message(before, after))
@@ -61,8 +67,8 @@ class IndexService:
             view = self._view(uow, index)
             if not index.rebuilding:
                 uow.repo.indexes.want_rebuild(workspace_id)
-                self._vectors.rebuild(uow, index)
-            ask_to_maintain(uow, index)
+                self._lifecycle.begin_anew(uow, index)
+            ask_to_maintain(uow, workspace_id)
             uow.commit()
         return view
 

@@ -10,7 +10,7 @@ from services.search.model import bm25
 from services.search.model.postings import Postings, unite
 from services.search.model.query import Group, Query
 from services.search.model.ranking import Ranking
-from services.search.service.reading import Snapshot, Snapshots
+from services.search.service.snapshots import Snapshot, Snapshots
 from services.search.service.units import SearchUnitOfWork
 
 # A phrase is looked for in the texts of so many passages that have its words, those that rank highest.

@@ -7,8 +7,9 @@ die meanwhile are in the set of the dead before and after. A worker that is kill
 the next job deletes those that are not whole, and goes on behind the others. Of two workers at one index, which only a
 lost lease can bring about, one fails, as what it fills or swaps is gone.
 
-An index is looked after when a publish leaves something to merge, when somebody wants it new, and when something has
-been dead in it for a week: so long do postings keep the words of what was deleted.
+An index is looked after when a publish leaves something to merge, when somebody wants it new, when a lost job has left
+something undone, and when something has been dead in it for a week: so long do postings keep the words of what was
+deleted. While it is built anew, what is published meanwhile is merged by itself, as the rest is about to go.
 """
 
 from collections import Counter, defaultdict
@@ -35,14 +36,17 @@ MAINTAIN = "search.maintain"
 _TERMS = 2000
 # So many passages are read at once when they are indexed anew.
 _CHUNKS = 500
+# So many words are deleted in one commit when all was read.
+_WORDS = 5_000
 _DEAD_FOR = timedelta(days=7)
 
 Check = Callable[[], None]
 
 
-def ask_to_maintain(uow: SearchUnitOfWork, index: Index) -> None:
-    """Have a worker look after the index, once this commits."""
-    uow.enqueue(NewJob(QUEUE, MAINTAIN, unique_key=index.name, subject=index.name))
+def ask_to_maintain(uow: SearchUnitOfWork, workspace_id: UUID) -> None:
+    """Have a worker look after the index of a workspace, once this commits."""
+    name = INDEX.format(workspace=workspace_id)
+    uow.enqueue(NewJob(QUEUE, MAINTAIN, workspace_id=workspace_id, unique_key=name, subject=name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,11 +80,10 @@ class IndexMaintenance:
             self._clean(workspace_id, check)
 
     def ask_where_due(self) -> None:
-        """Have workers look after the indexes where something was dead for too long, or a wish was left."""
+        """Have workers look after the indexes where something was dead for too long, or something was left undone."""
         with self._units.system() as uow:
             for workspace_id in uow.repo.segments.neglected(self._clock.now() - _DEAD_FOR):
-                name = INDEX.format(workspace=workspace_id)
-                uow.enqueue(NewJob(QUEUE, MAINTAIN, workspace_id=workspace_id, unique_key=name, subject=name))
+                ask_to_maintain(uow, workspace_id)
             uow.commit()
 
     def _merged_all(self, workspace_id: UUID, state: SegmentState, check: Check) -> bool:
@@ -94,11 +97,9 @@ class IndexMaintenance:
 
     def _plan(self, workspace_id: UUID, state: SegmentState) -> _Plan | None:
         with self._units(workspace_id) as uow:
-            segments = uow.repo.segments
-            # What is built anew may lack numbers that are dead in others: there they do not count.
-            live = state is SegmentState.LIVE
+            segments, live = uow.repo.segments, state is SegmentState.LIVE
             overdue = segments.overdue(workspace_id, self._clock.now() - _DEAD_FOR) if live else ()
-            merge = next_merge(segments.list_in(workspace_id, state, count_dead=live), overdue)
+            merge = next_merge(self._mergeable(uow, workspace_id, state), overdue)
             if merge is None:
                 return None
             first, last = merge.segments[0].first_no, merge.segments[-1].last_no
@@ -108,10 +109,20 @@ class IndexMaintenance:
             count = int(np.count_nonzero(doc_nos >= 0))
             if not count:
                 return _Plan(merge, None, dead)
-            made = Segment(self._take_id(uow, workspace_id), merge.level, first, last, count)
+            segment_id = uow.repo.indexes.take_segment_id(workspace_id, self._clock.now())
+            made = Segment(segment_id, merge.level, first, last, count)
             segments.add(workspace_id, made, doc_nos, SegmentState.BUILDING)
             uow.commit()
         return _Plan(merge, made, dead)
+
+    def _mergeable(self, uow: SearchUnitOfWork, workspace_id: UUID, state: SegmentState) -> list[Segment]:
+        """The segments in a state, but for those that a rebuild is about to take away."""
+        # What is built anew may lack numbers that are dead in others: there they do not count.
+        found = uow.repo.segments.list_in(workspace_id, state, count_dead=state is SegmentState.LIVE)
+        index = uow.repo.indexes.get(workspace_id)
+        if index is None or not index.rebuilding or state is not SegmentState.LIVE:
+            return found
+        return [segment for segment in found if segment.first_no >= index.rebuild_end]
 
     def _fill(self, workspace_id: UUID, plan: _Plan, check: Check) -> None:
         if plan.made is None:
@@ -151,7 +162,10 @@ class IndexMaintenance:
             return False
         while self._read_some(workspace_id):
             check()
-            self._merged_all(workspace_id, SegmentState.BUILT, check)
+            for state in (SegmentState.BUILT, SegmentState.LIVE):
+                if self._merged_all(workspace_id, state, check):
+                    self._clean(workspace_id, check)
+        self._forget_words(workspace_id, check)
         with self._units(workspace_id) as uow:
             index, segments = uow.repo.indexes.lock(workspace_id, self._clock.now()), uow.repo.segments
             if not index.rebuilding:
@@ -165,12 +179,24 @@ class IndexMaintenance:
             )
             dead = segments.dead(workspace_id, 0, index.rebuild_end - 1)
             segments.unbury(workspace_id, dead[segments.doc_nos(workspace_id, 0, index.rebuild_end)[dead] < 0])
-            uow.repo.vocabulary.forget_others(workspace_id)
             uow.repo.indexes.end_rebuild(workspace_id)
-            terms = uow.repo.chunks.terms(workspace_id)
-            uow.repo.indexes.save(replace(index, revision=index.revision + 1, term_count=terms))
+            uow.repo.indexes.save(replace(index, revision=index.revision + 1))
             uow.commit()
         return True
+
+    def _forget_words(self, workspace_id: UUID, check: Check) -> None:
+        """Delete the words that a rebuild which has read all has come upon nowhere."""
+        after = ""
+        while True:
+            with self._units(workspace_id) as uow:
+                words = uow.repo.vocabulary.stale(workspace_id, after, _WORDS)
+                if not words:
+                    return
+                uow.repo.indexes.lock(workspace_id, self._clock.now())
+                uow.repo.vocabulary.forget_stale(workspace_id, words)
+                uow.commit()
+            after = words[-1]
+            check()
 
     def _read_some(self, workspace_id: UUID) -> bool:
         """Read the next passages anew, into a segment and the vocabulary; False where there are none any more."""
@@ -187,28 +213,25 @@ class IndexMaintenance:
             lengths = {chunk_no: postings.chunk_length(counted) for chunk_no, counted in terms.items()}
             built = postings.build(first, [terms.get(chunk_no, {}) for chunk_no in range(first, last + 1)])
 
-            segment_id = self._take_id(uow, workspace_id)
+            segment_id = uow.repo.indexes.take_segment_id(workspace_id, self._clock.now())
             now = uow.repo.indexes.lock(workspace_id, self._clock.now())
-            if not now.rebuilding or (now.reading, now.rebuilt_no) != (before.reading, before.rebuilt_no):
+            if not now.rebuilding or (now.generation, now.rebuilt_no) != (before.generation, before.rebuilt_no):
                 raise ConcurrentUpdate
-            uow.repo.chunks.measure(workspace_id, lengths)
+            longer = uow.repo.chunks.measure(workspace_id, lengths)
             segment = Segment(segment_id, level_of(len(found)), first, last, len(found))
             uow.repo.segments.add(workspace_id, segment, doc_nos, SegmentState.BUILT)
             uow.repo.postings.add(workspace_id, segment_id, postings.encoded(built, first))
             # Whoever was deleted, or shown to others, while these were read, has changed no words of theirs.
             of_audience: defaultdict[int, Counter[str]] = defaultdict(Counter)
             for chunk_no, audience_id in uow.repo.chunks.audiences(workspace_id, list(words)).items():
-                of_audience[audience_id].update(words[chunk_no])
+                if audience_id is not None:
+                    of_audience[audience_id].update(words[chunk_no])
             for audience_id, counts in of_audience.items():
                 uow.repo.vocabulary.count(workspace_id, audience_id, counts)
             uow.repo.indexes.advance_rebuild(workspace_id, last + 1)
+            uow.repo.indexes.save(now.counting(0, 0, longer))
             uow.commit()
         return True
-
-    def _take_id(self, uow: SearchUnitOfWork, workspace_id: UUID) -> int:
-        index = uow.repo.indexes.lock(workspace_id, self._clock.now())
-        uow.repo.indexes.save(replace(index, next_segment_id=index.next_segment_id + 1))
-        return index.next_segment_id
 
     def _clean(self, workspace_id: UUID, check: Check) -> None:
         """Delete the segments that are read no more, or were never finished."""

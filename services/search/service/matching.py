@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, EmbedderUnavailable, SemanticUnavailable
 from services.search.model.fusion import ARM_DEPTH, BLEND, Features, hybrid
-from services.search.model.hits import MAX_HITS, Mode, Parts, Wanted
+from services.search.model.hits import MAX_HITS, Mode, ScoreParts, Wanted
 from services.search.model.index import EmbedderKind
 from services.search.model.query import Group, Query, sentence, spoken
 from services.search.model.ranking import Ranking
 from services.search.model.vectors import Model
 from services.search.service.lexical import PHRASE_DEPTH, Matches, admitted, holding, lexical
-from services.search.service.meaning import Meaning
-from services.search.service.reading import Snapshot, Snapshots
-from services.search.service.seeing import View, Viewer
+from services.search.service.rewriting import QueryRewriter, Rewritten
+from services.search.service.semantic import SemanticSearch
+from services.search.service.snapshots import Snapshot, Snapshots
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.wording import Wording, Wordings
+from services.search.service.visibility import View, Viewer
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Matched:
 
     mode: Mode
     view: View
-    wording: Wording
+    rewritten: Rewritten
     lexical: Matches
     semantic: Ranking
     weight: float
@@ -57,11 +57,11 @@ class Matched:
         """The index as the viewer sees it."""
         return self.view.snapshot
 
-    def parts(self, chunk_nos: Sequence[int]) -> dict[int, Parts]:
+    def parts(self, chunk_nos: Sequence[int]) -> dict[int, ScoreParts]:
         """What the scores of some passages are made of."""
         by_words, by_meaning = _placed(self.lexical.ranking, chunk_nos), _placed(self.semantic, chunk_nos)
         return {
-            chunk_no: Parts(*by_words[chunk_no], *by_meaning[chunk_no], self.weight, 1 - self.weight)
+            chunk_no: ScoreParts(*by_words[chunk_no], *by_meaning[chunk_no], self.weight, 1 - self.weight)
             for chunk_no in chunk_nos
         }
 
@@ -86,11 +86,11 @@ class _Unembedded(Exception):
 class Matching:
     """Matches queries against indexes."""
 
-    def __init__(self, units: SearchUnits, snapshots: Snapshots, meaning: Meaning) -> None:
+    def __init__(self, units: SearchUnits, snapshots: Snapshots, semantic: SemanticSearch) -> None:
         self._units = units
         self._snapshots = snapshots
-        self._meaning = meaning
-        self._wordings = Wordings(snapshots)
+        self._semantic = semantic
+        self._rewriter = QueryRewriter(snapshots)
 
     def match(
         self, wanted: Wanted, viewer: Viewer, read: Callable[[SearchUnitOfWork, Matched], T]
@@ -104,8 +104,8 @@ class Matching:
         while True:
             try:
                 with self._units() as uow:
-                    reading = _Reading(uow, self._snapshots, self._meaning, self._wordings, wanted, viewer)
-                    return reading.matched(self._model(uow, wanted), embedded, read)
+                    one = _OneQuery(uow, self._snapshots, self._semantic, self._rewriter, wanted, viewer)
+                    return one.matched(self._model(uow, wanted), embedded, read)
             except _Unembedded as lacking:
                 vector = self._embedded(lacking.model, lacking.text, wanted.mode)
                 embedded = _Embedded(lacking.model.model_id, lacking.text, vector)
@@ -114,13 +114,13 @@ class Matching:
         """The cosine of a passage and the query; 0 where one of them has no vector, and by words alone."""
         if matched.meant is None:
             return 0.0
-        vectors = self._meaning.vectors_of(uow, matched.snapshot, matched.meant.model, np.array([chunk_no], np.int32))
+        vectors = self._semantic.vectors_of(uow, matched.snapshot, matched.meant.model, np.array([chunk_no], np.int32))
         return float((vectors @ matched.meant.vector)[0])
 
     def _model(self, uow: SearchUnitOfWork, wanted: Wanted) -> Model | None:
         if wanted.mode is Mode.LEXICAL:
             return None
-        model = self._meaning.model(uow, wanted.workspace_id)
+        model = uow.repo.models.live(wanted.workspace_id)
         if model is None and wanted.mode is Mode.SEMANTIC:
             index = uow.repo.indexes.get(wanted.workspace_id)
             raise SemanticUnavailable((index.embedder if index else EmbedderKind.LSA).wire_name)
@@ -128,7 +128,7 @@ class Matching:
 
     def _embedded(self, model: Model, text: str, mode: Mode) -> NDArray[np.float32] | None:
         try:
-            return self._meaning.of_text(model, text)
+            return self._semantic.of_text(model, text)
         except (EmbedderUnavailable, EmbedderRefused, EmbedderNotConfigured):
             if mode is Mode.SEMANTIC:
                 raise
@@ -136,13 +136,13 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _OneQuery:
     """One query in one unit of work."""
 
     uow: SearchUnitOfWork
     snapshots: Snapshots
-    meaning: Meaning
-    wordings: Wordings
+    semantic: SemanticSearch
+    rewriter: QueryRewriter
     wanted: Wanted
     viewer: Viewer
 
@@ -159,29 +159,29 @@ class _Reading:
 
         def work(snapshot: Snapshot) -> tuple[Matched, T]:
             view = View.of(self.snapshots, self.uow, snapshot, self.viewer)
-            wording = self.wordings.read(self.uow, view, self.wanted.query, prefix=self.wanted.prefix)
+            rewritten = self.rewriter.rewrite(self.uow, view, self.wanted.query, prefix=self.wanted.prefix)
             allowed = self.snapshots.allowed(self.uow, snapshot, self.wanted.filter, view.audiences)
             if model is None:
-                matched = self._by_words(view, wording, allowed)
-            elif _makes_its_own(model):
-                groups = self._in_view(view, wording.query.groups)
+                matched = self._by_words(view, rewritten, allowed)
+            elif model.latent:
+                groups = self._in_view(view, rewritten.query.groups)
                 known = [self._folded(model, [group]) is not None for group in groups]
-                matched = self._by_meaning(view, wording, known, allowed, model, self._folded(model, groups))
-            elif (vector := self._vector(model, spoken(wording.text), embedded)) is not None:
-                known = [True] * len(wording.query.groups)
-                matched = self._by_meaning(view, wording, known, allowed, model, vector)
+                matched = self._by_meaning(view, rewritten, known, allowed, model, self._folded(model, groups))
+            elif (vector := self._vector(model, spoken(rewritten.text), embedded)) is not None:
+                known = [True] * len(rewritten.query.groups)
+                matched = self._by_meaning(view, rewritten, known, allowed, model, vector)
             else:
-                matched = self._by_words(view, wording, allowed)
+                matched = self._by_words(view, rewritten, allowed)
             return matched, read(self.uow, matched)
 
         return self.snapshots.read(self.uow, self.wanted.workspace_id, work)
 
-    def _by_words(self, view: View, wording: Wording, allowed: NDArray[np.bool_] | None) -> Matched:
-        found = lexical(self.snapshots, self.uow, view.snapshot, wording.query, allowed, MAX_HITS)
-        return Matched(Mode.LEXICAL, view, wording, found, _NOTHING, 1.0, found.ranking, None)
+    def _by_words(self, view: View, rewritten: Rewritten, allowed: NDArray[np.bool_] | None) -> Matched:
+        found = lexical(self.snapshots, self.uow, view.snapshot, rewritten.query, allowed, MAX_HITS)
+        return Matched(Mode.LEXICAL, view, rewritten, found, _NOTHING, 1.0, found.ranking, None)
 
     def _vector(self, model: Model, text: str, embedded: _Embedded | None) -> NDArray[np.float32] | None:
-        if (made := self.meaning.known(model, text)) is not None:
+        if (made := self.semantic.known(model, text)) is not None:
             return made
         if embedded is None or (embedded.model_id, embedded.text) != (model.model_id, text):
             raise _Unembedded(model, text)
@@ -196,14 +196,14 @@ class _Reading:
     def _by_meaning(
         self,
         view: View,
-        wording: Wording,
+        rewritten: Rewritten,
         known: Sequence[bool],
         allowed: NDArray[np.bool_] | None,
         model: Model,
         vector: NDArray[np.float32] | None,
     ) -> Matched:
         semantic_alone = self.wanted.mode is Mode.SEMANTIC
-        query, depth = wording.query, MAX_HITS if semantic_alone else ARM_DEPTH
+        query, depth = rewritten.query, MAX_HITS if semantic_alone else ARM_DEPTH
         words = _NO_MATCHES
         if query.phrases or not semantic_alone:
             most = PHRASE_DEPTH if query.phrases else MAX_HITS
@@ -211,7 +211,7 @@ class _Reading:
         found = self._nearest(view.snapshot, query, words.ranking, allowed, model, vector, depth)
         meant = None if vector is None else Meant(model, vector)
         if semantic_alone:
-            return Matched(Mode.SEMANTIC, view, wording, _NO_MATCHES, found, 0.0, found, meant)
+            return Matched(Mode.SEMANTIC, view, rewritten, _NO_MATCHES, found, 0.0, found, meant)
         words = replace(words, ranking=words.ranking.first(MAX_HITS))
         weight = BLEND.weight(Features.of(query.groups, known))
         ranking = words.ranking
@@ -221,14 +221,14 @@ class _Reading:
                 found.chunk_nos,
                 weight,
                 vector,
-                lambda chunk_nos: self.meaning.vectors_of(self.uow, view.snapshot, model, chunk_nos),
+                lambda chunk_nos: self.semantic.vectors_of(self.uow, view.snapshot, model, chunk_nos),
                 MAX_HITS,
                 verbatim=self._verbatim(words.ranking),
             )
-        return Matched(Mode.HYBRID, view, wording, words, found, weight, ranking, meant)
+        return Matched(Mode.HYBRID, view, rewritten, words, found, weight, ranking, meant)
 
     def _folded(self, model: Model, groups: Sequence[Group]) -> NDArray[np.float32] | None:
-        return self.meaning.of_terms(self.uow, model, Counter(term for group in groups for term in group.terms))
+        return self.semantic.of_terms(self.uow, model, Counter(term for group in groups for term in group.terms))
 
     def _verbatim(self, ranking: Ranking) -> NDArray[np.int32]:
         """The passages in which the query stands as it was typed, in the order of the ranking by words."""
@@ -253,19 +253,14 @@ class _Reading:
         if vector is None:
             return _NOTHING
         if query.phrases:
-            return self.meaning.nearest_of(self.uow, snapshot, model, vector, words.chunk_nos).first(depth)
+            return self.semantic.nearest_of(self.uow, snapshot, model, vector, words.chunk_nos).first(depth)
         mask = holding(self.snapshots, self.uow, snapshot, query)
         # What must not be there is looked for afterwards.
         limit = depth if mask is None and not query.unwanted else MAX_HITS
-        found = self.meaning.nearest(self.uow, snapshot, model, vector, allowed, limit)
+        found = self.semantic.nearest(self.uow, snapshot, model, vector, allowed, limit)
         if mask is not None:
             found = found.only(mask[found.chunk_nos])
         return admitted(self.uow, snapshot, query, found).first(depth)
-
-
-def _makes_its_own(model: Model) -> bool:
-    """Whether a query's vector comes from the workspace itself."""
-    return model.embedder is EmbedderKind.LSA
 
 
 def _placed(ranking: Ranking, chunk_nos: Sequence[int]) -> dict[int, tuple[float, int]]:

@@ -6,6 +6,7 @@ so there is no moment in which it can be forgotten.
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from services.kernel.clock import Clock
 from services.kernel.ids import new_id
@@ -16,7 +17,7 @@ from services.search.model.index import EmbedderKind, Index
 from services.search.model.lsa import MIN_CHUNKS
 from services.search.model.names import INDEX
 from services.search.model.vectors import Model, ModelState, outgrown
-from services.search.service.units import QUEUE, SearchUnitOfWork
+from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
 
 BUILD = "search.vectors.build"
 DROP = "search.vectors.drop"
@@ -29,7 +30,8 @@ _ATTEMPTS = 100
 class ModelLifecycle:
     """The states of models."""
 
-    def __init__(self, clock: Clock, embedders: Embedders) -> None:
+    def __init__(self, units: SearchUnits, clock: Clock, embedders: Embedders) -> None:
+        self._units = units
         self._clock = clock
         self._embedders = embedders
 
@@ -39,10 +41,10 @@ class ModelLifecycle:
         building, live = models.get(ModelState.BUILDING), models.get(ModelState.LIVE)
         if building is not None and building.embedder is index.embedder and self._embedders.may_make(building):
             # Its job may have been given up.
-            self.work_on(uow, index, building)
+            self.work_on(uow, building)
             return
         if building is not None:
-            self.retire(uow, index, building)
+            self.retire(uow, building)
         if index.embedder is EmbedderKind.NONE or _too_small(index):
             self._end(uow, index, live)
         else:
@@ -58,7 +60,7 @@ class ModelLifecycle:
             if self._embedders.may_make(building) or not self._embedders.has(building.embedder):
                 return
             # The settings of the instance have changed since it was begun.
-            self.retire(uow, index, building)
+            self.retire(uow, building)
         if index.embedder is not EmbedderKind.LSA:
             if self._embedders.has(index.embedder) and (live is None or not self._embedders.may_make(live)):
                 self._begin(uow, index, models)
@@ -75,7 +77,7 @@ class ModelLifecycle:
         """Let a model serve that is whole, and the one before go."""
         before = uow.repo.models.live(index.workspace_id)
         if before is not None:
-            self.retire(uow, index, before)
+            self.retire(uow, before)
         model = replace(model, state=ModelState.LIVE)
         uow.repo.models.save(model)
         uow.emit(index.name, swapped_message(index, model.vectors))
@@ -88,38 +90,41 @@ class ModelLifecycle:
         if live is not None and live.embedder is not index.embedder:
             self._end(uow, index, live)
 
-    def retire(self, uow: SearchUnitOfWork, index: Index, model: Model) -> None:
-        """Have a model deleted."""
+    def retire(self, uow: SearchUnitOfWork, model: Model) -> None:
+        """Have a worker delete a model, and what it has beside its rows."""
         uow.repo.models.save(replace(model, state=ModelState.RETIRED))
-        self.drop(uow, index, model)
+        _ask(uow, DROP, model.workspace_id, model.model_id)
 
-    def drop(self, uow: SearchUnitOfWork, index: Index, model: Model) -> None:
-        """Have a worker delete what a model has, beside its rows too."""
-        uow.enqueue(_job(DROP, index, model, str(model.model_id)))
-
-    def work_on(self, uow: SearchUnitOfWork, index: Index, model: Model, *, why: str = "") -> None:
+    def work_on(self, uow: SearchUnitOfWork, model: Model, *, why: str = "") -> None:
         """Have a worker do what a model lacks; `why` tells apart what one job may have looked at already."""
-        uow.enqueue(_job(BUILD, index, model, f"{model.model_id}{why}"))
+        _ask(uow, BUILD, model.workspace_id, model.model_id, why)
 
-    def ask_where_due(self, uow: SearchUnitOfWork) -> None:
-        """Have workers look for words that nobody has any more, in a system session."""
-        for workspace_id, model_id in uow.repo.models.unpruned(self._clock.now() - _PRUNED_EVERY):
-            name = INDEX.format(workspace=workspace_id)
-            uow.enqueue(
-                NewJob(
-                    QUEUE,
-                    PRUNE,
-                    model_id.bytes,
-                    workspace_id=workspace_id,
-                    unique_key=str(model_id),
-                    subject=name,
-                )
-            )
+    def catch_up(self, uow: SearchUnitOfWork, model: Model) -> None:
+        """Have a worker make the vectors that passages lack under a model that serves."""
+        if not model.whole and self._embedders.may_make(model):
+            self.work_on(uow, model, why=f"/{model.end_chunk_no}")
+
+    def ask_where_due(self) -> None:
+        """Have workers look for words that nobody has any more, and do what is left of jobs that were given up."""
+        with self._units.system() as uow:
+            for model in uow.repo.models.unpruned(self._clock.now() - _PRUNED_EVERY):
+                _ask(uow, PRUNE, model.workspace_id, model.model_id)
+            for model in uow.repo.models.unfinished():
+                if model.state is ModelState.RETIRED:
+                    _ask(uow, DROP, model.workspace_id, model.model_id)
+                elif model.state is ModelState.BUILDING:
+                    self.work_on(uow, model)
+                else:
+                    self.catch_up(uow, model)
+            for workspace_id, model_id in uow.repo.models.lost_graphs():
+                _ask(uow, DROP, workspace_id, model_id)
+            uow.commit()
 
     def _begin(self, uow: SearchUnitOfWork, index: Index, models: dict[ModelState, Model]) -> None:
         void = models.get(ModelState.VOID)
         if void is not None:
             uow.repo.models.remove(index.workspace_id, void.model_id)
+        now = self._clock.now()
         model = Model(
             workspace_id=index.workspace_id,
             model_id=new_id(),
@@ -132,14 +137,15 @@ class ModelLifecycle:
             end_chunk_no=0,
             approximate=False,
             vector_count=0,
-            create_time=self._clock.now(),
+            create_time=now,
+            prune_time=now,
         )
         uow.repo.models.add(model)
-        self.work_on(uow, index, model)
+        self.work_on(uow, model)
 
     def _end(self, uow: SearchUnitOfWork, index: Index, live: Model | None) -> None:
         if live is not None:
-            self.retire(uow, index, live)
+            self.retire(uow, live)
             uow.emit(index.name, swapped_message(index, None))
 
 
@@ -147,5 +153,15 @@ def _too_small(index: Index) -> bool:
     return index.embedder is EmbedderKind.LSA and index.chunk_count < MIN_CHUNKS
 
 
-def _job(kind: str, index: Index, model: Model, unique_key: str) -> NewJob:
-    return NewJob(QUEUE, kind, model.model_id.bytes, unique_key=unique_key, subject=index.name, max_attempts=_ATTEMPTS)
+def _ask(uow: SearchUnitOfWork, kind: str, workspace_id: UUID, model_id: UUID, why: str = "") -> None:
+    uow.enqueue(
+        NewJob(
+            QUEUE,
+            kind,
+            model_id.bytes,
+            workspace_id=workspace_id,
+            unique_key=f"{model_id}{why}",
+            subject=INDEX.format(workspace=workspace_id),
+            max_attempts=_ATTEMPTS,
+        )
+    )

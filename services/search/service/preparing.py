@@ -12,13 +12,12 @@ from uuid import UUID
 
 from services.kernel.clock import Clock
 from services.search.model import postings
-from services.search.model.index import Index
 from services.search.model.passages import Changes, Readable, Staged, count_words
 from services.search.repository.staged_segments import StagedSegment
 from services.search.service.maintenance import ask_to_maintain
-from services.search.service.semantics import Folded, Semantics
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.words import AT_ONCE, Words, words_of
+from services.search.service.vectors import Folded, Vectors
+from services.search.service.vocabulary import AT_ONCE, Words, words_of
 
 # So many passages become one segment at once. Their words take a second or two, and some ten megabytes.
 SEGMENT = 2000
@@ -60,7 +59,7 @@ class Prepared:
 class Preparing:
     """Prepares publishes."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, vectors: Semantics) -> None:
+    def __init__(self, units: SearchUnits, clock: Clock, vectors: Vectors) -> None:
         self._units = units
         self._clock = clock
         self._vectors = vectors
@@ -88,7 +87,7 @@ class Preparing:
         wanted = {passage.key for passage in added}
         batches: list[Batch] = []
         with self._units(workspace_id) as uow:
-            index = uow.repo.indexes.lock(workspace_id, self._clock.now())
+            uow.repo.indexes.lock(workspace_id, self._clock.now())
             found = uow.repo.staged_segments.list_of(workspace_id, document_id)
             kept: list[int] = []
             for one in found:
@@ -97,7 +96,7 @@ class Preparing:
                     batches.append(Batch(one.keys, one.lengths, {}, one.segment_id))
                     wanted.difference_update(one.keys)
                     kept.append(one.segment_id)
-            retire(uow, index, found, kept)
+            retire(uow, workspace_id, found, kept)
             uow.commit()
         left = [passage for passage in added if passage.key in wanted]
         for first in range(0, len(left), SEGMENT):
@@ -110,10 +109,8 @@ class Preparing:
             read = _read(uow, workspace_id, document_id, version, added)
         batch = _batch(list(read), (readable.terms() for readable in read.values()))
         with self._units(workspace_id) as uow:
-            index = uow.repo.indexes.lock(workspace_id, self._clock.now())
-            uow.repo.indexes.save(replace(index, next_segment_id=index.next_segment_id + 1))
+            segment_id = uow.repo.indexes.take_segment_id(workspace_id, self._clock.now())
             uow.commit()
-        segment_id = index.next_segment_id
         with self._units(workspace_id) as uow:
             staged = StagedSegment(segment_id, version, tuple(batch.keys), tuple(batch.lengths))
             uow.repo.staged_segments.add(workspace_id, document_id, staged, self._clock.now())
@@ -122,16 +119,16 @@ class Preparing:
         return replace(batch, encoded={}, segment_id=segment_id)
 
 
-def retire(uow: SearchUnitOfWork, index: Index, staged: Sequence[StagedSegment], wanted: Collection[int]) -> None:
+def retire(uow: SearchUnitOfWork, workspace_id: UUID, staged: Sequence[StagedSegment], wanted: Collection[int]) -> None:
     """Have those staged segments of a document deleted that are not wanted."""
-    retire_all(uow, index, [one.segment_id for one in staged if one.segment_id not in wanted])
+    retire_all(uow, workspace_id, [one.segment_id for one in staged if one.segment_id not in wanted])
 
 
-def retire_all(uow: SearchUnitOfWork, index: Index, segment_ids: Sequence[int]) -> None:
+def retire_all(uow: SearchUnitOfWork, workspace_id: UUID, segment_ids: Sequence[int]) -> None:
     """Have staged segments deleted."""
     if segment_ids:
-        uow.repo.staged_segments.retire(index.workspace_id, segment_ids)
-        ask_to_maintain(uow, index)
+        uow.repo.staged_segments.retire(workspace_id, segment_ids)
+        ask_to_maintain(uow, workspace_id)
 
 
 def _read(

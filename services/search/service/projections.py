@@ -1,12 +1,13 @@
-"""What latent semantic models have learnt, kept in the process. It never grows, so a model's id says what it is."""
+"""What latent semantic models have learnt, kept in the process. It never grows; words that nobody has are taken out."""
 
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.search.model.lsa import Projection
 from services.search.model.vectors import Model
-from services.search.service.memory import Memory
+from services.search.service.cache import LruCache
 from services.search.service.units import SearchUnitOfWork
 
 # Of a term: its text, its row, and its place in the table of both.
@@ -16,6 +17,7 @@ _TERM_BYTES = 150
 @dataclass(frozen=True, slots=True)
 class _Kept:
     model_id: UUID
+    prune_time: datetime
     projection: Projection
 
     @property
@@ -30,7 +32,7 @@ class Projections:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._memory: Memory[UUID, tuple[_Kept, ...]] = Memory(max_bytes)
+        self._cache: LruCache[UUID, tuple[_Kept, ...]] = LruCache(max_bytes)
         # One takes some 30 MB: no two threads shall read the same one.
         self._reading = threading.Lock()
 
@@ -46,10 +48,11 @@ class Projections:
         return found
 
     def _find(self, model: Model) -> Projection | None:
-        kept = self._memory.get(model.workspace_id) or ()
-        return next((one.projection for one in kept if one.model_id == model.model_id), None)
+        kept = self._cache.get(model.workspace_id) or ()
+        wanted = model.model_id, model.prune_time
+        return next((one.projection for one in kept if (one.model_id, one.prune_time) == wanted), None)
 
     def _keep(self, model: Model, projection: Projection) -> None:
-        before = self._memory.get(model.workspace_id) or ()
-        kept = (_Kept(model.model_id, projection), *before[:1])
-        self._memory.put(model.workspace_id, kept, sum(one.size for one in kept))
+        others = [one for one in self._cache.get(model.workspace_id) or () if one.model_id != model.model_id]
+        kept = (_Kept(model.model_id, model.prune_time, projection), *others[:1])
+        self._cache.put(model.workspace_id, kept, sum(one.size for one in kept))

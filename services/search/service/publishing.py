@@ -1,7 +1,7 @@
 """Fills the index: passages are staged, published all at once, and follow what becomes of their document.
 
 Whoever changes the index of a workspace holds its row until the commit, so each sees what the others did. Nothing is
-read or counted meanwhile: that comes before (`preparing`), or a job does it after (`words`, and the models').
+read or counted meanwhile: that comes before (`preparing`), or a job does it after (`vocabulary`, and the models').
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from services.search.model.segments import Segment, level_of, next_merge
 from services.search.repository.segments import SegmentState
 from services.search.service.maintenance import ask_to_maintain
 from services.search.service.preparing import Batch, Prepared, Preparing, retire
-from services.search.service.semantics import Change, Folded, Semantics
 from services.search.service.units import SearchUnitOfWork, SearchUnits
-from services.search.service.words import Words, ask_to_count, count_for, uncount
+from services.search.service.vectors import Change, Folded, Vectors
+from services.search.service.vocabulary import Words, ask_to_count, count_for, uncount
 
 _TRIES = 5
 
@@ -31,19 +31,23 @@ _TRIES = 5
 class Publishing:
     """What documents tells the index, by call and by event. Its calls are of no workspace: their requests state it."""
 
-    def __init__(self, units: SearchUnits, clock: Clock, vectors: Semantics) -> None:
+    def __init__(self, units: SearchUnits, clock: Clock, vectors: Vectors) -> None:
         self._units = units
         self._clock = clock
         self._vectors = vectors
         self._preparing = Preparing(units, clock, vectors)
 
-    def stage(self, workspace_id: UUID, document_id: UUID, version: int, passages: Sequence[Passage]) -> None:
-        """Keep passages of a version until all are there. Raises VersionOutdated or IndexPurged."""
+    def stage(self, workspace_id: UUID, document_id: UUID, version: int, passages: Sequence[Passage]) -> int:
+        """Keep passages of a version until all are there: the version that is published meanwhile, 0 where none is.
+
+        Raises VersionOutdated or IndexPurged.
+        """
         with self._units(workspace_id) as uow:
-            self._wanted(uow, workspace_id, document_id, version)
+            known = self._wanted(uow, workspace_id, document_id, version)
             if passages:
                 uow.repo.staged.put(workspace_id, document_id, version, passages, self._clock.now())
                 uow.commit()
+        return known.facts.version if known is not None else 0
 
     def require_wanted(self, workspace_id: UUID, document_id: UUID, version: int) -> None:
         """Let pass only a version that could be published. Raises VersionOutdated or IndexPurged."""
@@ -80,7 +84,7 @@ class Publishing:
             # For good: whoever is about to publish it has read of it before.
             uow.repo.news.put(workspace_id, document_id, news)
             uow.repo.staged.remove_all(workspace_id, document_id)
-            retire(uow, index, uow.repo.staged_segments.list_of(workspace_id, document_id), ())
+            retire(uow, workspace_id, uow.repo.staged_segments.list_of(workspace_id, document_id), ())
             if before is not None:
                 self._delete(uow, index, before, words)
         elif before is None:
@@ -112,7 +116,7 @@ class Publishing:
             index = self._change(uow, index, before, after, changes, prepared)
             repo.staged.remove(workspace_id, document_id, version)
             used = [batch.segment_id for batch in batches if batch.segment_id is not None]
-            retire(uow, index, repo.staged_segments.list_of(workspace_id, document_id), used)
+            retire(uow, workspace_id, repo.staged_segments.list_of(workspace_id, document_id), used)
             if changes or before != after:
                 self._vectors.on_published(
                     uow, index, _change_of(after, batches, changes.removed, index, prepared.folded)
@@ -266,9 +270,9 @@ class Publishing:
         """Where another audience sees the passages that are there, it sees their words; a job sees to what lacks."""
         if before.audience_id == after.audience_id:
             return
-        if words:
-            count_for(uow, index, words, after.audience_id)
-        if len(words) < before.chunk_count:
+        # Another version may have been published since they were read.
+        counted = count_for(uow, index, words, after.audience_id) if words else 0
+        if counted < before.chunk_count:
             ask_to_count(uow, index, after.facts.document_id)
 
     def _close(self, uow: SearchUnitOfWork, index: Index, *, removed: bool) -> None:
@@ -276,7 +280,7 @@ class Publishing:
         uow.repo.indexes.save(replace(index, revision=index.revision + 1, update_time=self._clock.now()))
         segments = uow.repo.segments.list_in(index.workspace_id, SegmentState.LIVE, count_dead=removed)
         if next_merge(segments) is not None:
-            ask_to_maintain(uow, index)
+            ask_to_maintain(uow, index.workspace_id)
 
 
 def _change_of(

@@ -16,7 +16,16 @@ from services.kernel.errors import ResourceNotFound
 from services.kernel.ids import new_id
 from services.kernel.paging import Pager
 from services.search.model import bm25
-from services.search.model.hits import MAX_HITS, Explanation, Found, Hit, Parts, Request, Term, Wanted
+from services.search.model.hits import (
+    MAX_HITS,
+    Explanation,
+    Hit,
+    Request,
+    ScoreParts,
+    SearchPage,
+    TermContribution,
+    Wanted,
+)
 from services.search.model.languages import primary
 from services.search.model.query import Query
 from services.search.model.shown import pack, unpack
@@ -25,8 +34,8 @@ from services.search.repository.found import FoundPassage
 from services.search.repository.queries import LoggedQuery
 from services.search.service.matching import Matched, Matching
 from services.search.service.search_report import SearchReport
-from services.search.service.seeing import Shelf, Viewer
 from services.search.service.units import SearchUnitOfWork, SearchUnits
+from services.search.service.visibility import DocumentsClient, Viewer
 
 _DEFAULT_PAGE, _MAX_PAGE = 10, 100
 # So many passages are read at once at most: as many documents can be asked about.
@@ -62,16 +71,22 @@ class SearchService:
     """Search over the documents of a workspace, as far as the caller may see them."""
 
     def __init__(
-        self, units: SearchUnits, clock: Clock, pager: Pager, matching: Matching, shelf: Shelf, report: SearchReport
+        self,
+        units: SearchUnits,
+        clock: Clock,
+        pager: Pager,
+        matching: Matching,
+        documents: DocumentsClient,
+        report: SearchReport,
     ) -> None:
         self._units = units
         self._clock = clock
         self._pager = pager
         self._matching = matching
-        self._shelf = shelf
+        self._documents = documents
         self._report = report
 
-    def search(self, request: Request) -> Found:
+    def search(self, request: Request) -> SearchPage:
         """A page of hits. The first one of a query is kept in the log, unless that is not wanted.
 
         Raises FilterInvalid, PageTokenInvalid, and what `Matching.match` raises.
@@ -96,11 +111,11 @@ class SearchService:
         if not request.page_token and not request.unlogged:
             self._log(wanted, matched, viewer, begun)
         self._report.searched(matched.mode, monotonic() - begun, len(matched.snapshot.segments))
-        return Found(
+        return SearchPage(
             _hits(matched, shown_now, collapse=request.collapse),
             self._pager.next_token(page, [pack(numbers)]) if more else "",
             matched.mode,
-            matched.wording.corrected,
+            matched.rewritten.corrected,
             matched.lexical.count,
         )
 
@@ -116,7 +131,7 @@ class SearchService:
             return found, self._matching.likeness(uow, matched, number)
 
         matched, (found, likeness) = self._matching.match(wanted, viewer, begin)
-        names = self._shelf.names(viewer, {passage.document_id for passage in found})
+        names = self._documents.names(viewer, {passage.document_id for passage in found})
         shown = [(passage, names[passage.document_id]) for passage in found if passage.document_id in names]
         if not shown:
             raise ResourceNotFound(str(chunk_id))
@@ -129,8 +144,8 @@ class SearchService:
         return Explanation(
             replace(hit, parts=parts),
             [
-                Term(one.word, group.terms, one.tf, one.df, one.idf, one.score)
-                for group, one in zip(matched.wording.query.groups if scored else (), contributions, strict=True)
+                TermContribution(one.word, group.terms, one.tf, one.df, one.idf, one.score)
+                for group, one in zip(matched.rewritten.query.groups if scored else (), contributions, strict=True)
             ],
             corpus.chunk_count,
             passage.length,
@@ -147,7 +162,7 @@ class SearchService:
     ) -> None:
         """Fill the page with what is to be shown: documents knows it."""
         while True:
-            page.add(found, self._shelf.names(viewer, {passage.document_id for passage in found}))
+            page.add(found, self._documents.names(viewer, {passage.document_id for passage in found}))
             batch = [] if page.full else next(batches, [])
             if not batch:
                 return
@@ -163,7 +178,7 @@ class SearchService:
                     wanted.query,
                     matched.mode,
                     wanted.filter,
-                    matched.wording.corrected,
+                    matched.rewritten.corrected,
                     len(matched.ranking),
                     round((monotonic() - begun) * 1000),
                     viewer.user_id,
@@ -203,7 +218,7 @@ def _hits(matched: Matched, shown: Sequence[tuple[FoundPassage, str]], *, collap
     of_document = Counter(matched.snapshot.doc_nos[ranked.chunk_nos].tolist()) if collapse else Counter[int]()
     return [
         _hit(
-            matched.wording.query,
+            matched.rewritten.query,
             passage,
             display_name,
             scores.get(passage.chunk_no, 0.0),
@@ -214,7 +229,7 @@ def _hits(matched: Matched, shown: Sequence[tuple[FoundPassage, str]], *, collap
     ]
 
 
-def _hit(query: Query, passage: FoundPassage, display_name: str, score: float, parts: Parts, more: int) -> Hit:
+def _hit(query: Query, passage: FoundPassage, display_name: str, score: float, parts: ScoreParts, more: int) -> Hit:
     readable = passage.readable
     piece = snippet(readable.text, primary(readable.language), query.groups)
     return Hit(

@@ -6,8 +6,8 @@ from uuid import UUID
 from services.kernel.caller import current_caller
 from services.search.model import analysis
 from services.search.model.hits import Suggestion
-from services.search.service.seeing import Shelf, Viewer, audiences_of
 from services.search.service.units import SearchUnitOfWork, SearchUnits
+from services.search.service.visibility import DocumentsClient, Viewer, audiences_of
 
 _DEFAULT_COUNT, _MAX_COUNT = 10, 20
 
@@ -15,9 +15,9 @@ _DEFAULT_COUNT, _MAX_COUNT = 10, 20
 class SuggestService:
     """Words and names of documents that begin as what was typed, as far as the caller may see them."""
 
-    def __init__(self, units: SearchUnits, shelf: Shelf) -> None:
+    def __init__(self, units: SearchUnits, documents: DocumentsClient) -> None:
         self._units = units
-        self._shelf = shelf
+        self._documents = documents
 
     def suggest(self, workspace_id: UUID, typed: str, count: int) -> list[Suggestion]:
         """Up to `count` ways to go on: names first, which fill at most half of it if there are words enough."""
@@ -27,7 +27,7 @@ class SuggestService:
             audiences = audiences_of(uow, viewer)
             named = uow.repo.words.named(workspace_id, typed.lstrip(), audiences, count) if typed.strip() else []
             queries = [Suggestion(text) for text in _completed(uow, workspace_id, typed, audiences, count)]
-        names = self._shelf.names(viewer, named)
+        names = self._documents.names(viewer, named)
         documents = [Suggestion(names[one], one) for one in named if one in names]
         shown = documents[: max(count // 2, count - len(queries))]
         return [*shown, *queries[: count - len(shown)]]

@@ -17,21 +17,20 @@ from numpy.typing import NDArray
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate
 from services.search.embedders.build import Embedders
+from services.search.embedders.guarded import GuardedEmbedder
 from services.search.embedders.lsa import LsaChild
-from services.search.errors import EmbedderNotConfigured
-from services.search.model.index import EmbedderKind, Index
+from services.search.errors import EmbedderNotConfigured, EmbedderRefused, IndexPurged
+from services.search.model.index import Index
 from services.search.model.lsa import Projection, dimensions_of, sample
 from services.search.model.segments import Segment
-from services.search.model.vectors import Model, ModelState
+from services.search.model.vectors import AT_ONCE, Model, ModelState
 from services.search.repository.graphs import Graphs
 from services.search.repository.segments import SegmentState
-from services.search.service.asking import asking
 from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.units import SearchUnitOfWork, SearchUnits
 
-# So many passages are folded at once, so many vectors written in one commit, so many terms read, so many rows deleted.
+# So many passages are folded at once, so many terms read, so many rows deleted.
 _FOLDED = 20_000
-_WRITTEN = 500
 _TERMS = 5_000
 _DELETED = 5_000
 _TRIES = 5
@@ -45,7 +44,10 @@ class _Superseded(Exception):
 
 
 class VectorBuilds:
-    """What the jobs do. `check` raises what ends one early; so does `wait`, which sleeps for so many seconds."""
+    """What the jobs do. `check` raises what ends one early; so does `wait`, which sleeps for so many seconds.
+
+    From `graph_from` passages on, a model's vectors get a graph.
+    """
 
     def __init__(
         self,
@@ -74,15 +76,9 @@ class VectorBuilds:
             while model is not None:
                 model = self._filled(model, check)
                 model = self._finished(*self._with_graph(model, wait))
-        except _Superseded:
+        except (_Superseded, IndexPurged):
             # Whoever had it deleted may have been done before the graph was there.
             self._graphs.drop(model_id, wait)
-
-    def ask_where_due(self) -> None:
-        """Have workers prune the models that none has looked through for long."""
-        with self._units.system() as uow:
-            self._lifecycle.ask_where_due(uow)
-            uow.commit()
 
     def drop(self, workspace_id: UUID, model_id: UUID, check: Check, wait: Wait) -> None:
         """Delete a model and all that it has."""
@@ -113,9 +109,11 @@ class VectorBuilds:
             uow.repo.indexes.lock(workspace_id, self._clock.now())
             if uow.repo.models.get(workspace_id, model_id) is None:
                 return
+            # Somebody may have published one of these words again.
+            gone = uow.repo.postings.lacking(workspace_id, list(gone))
             if gone:
                 uow.repo.models.replace_parts(model, projection.without(gone).to_parts())
-            uow.repo.models.prune(model, self._clock.now())
+            uow.repo.models.mark_pruned(model, self._clock.now())
             uow.commit()
 
     def _prepared(self, workspace_id: UUID, model_id: UUID, check: Check) -> Model | None:
@@ -125,7 +123,7 @@ class VectorBuilds:
         if model.ready:
             return model
         parts: list[bytes] = []
-        if model.embedder is EmbedderKind.LSA:
+        if model.latent:
             fitted = self._fit(workspace_id, check)
             if fitted is None:
                 self._give_up(model)
@@ -171,7 +169,7 @@ class VectorBuilds:
         """The model when its job owes nothing any more, as far as can be seen. Raises _Superseded."""
         if model.whole:
             return model
-        return self._folded(model, check) if model.embedder is EmbedderKind.LSA else self._asked(model, check)
+        return self._folded(model, check) if model.latent else self._asked(self._moved(model, check), check)
 
     def _folded(self, model: Model, check: Check) -> Model:
         with self._units(model.workspace_id) as uow:
@@ -187,10 +185,25 @@ class VectorBuilds:
                     continue
                 vectors = child.fold()
                 last = model.end_chunk_no if len(numbers) < _FOLDED else numbers[-1] + 1
-                for start, end in enumerate([*numbers[_WRITTEN::_WRITTEN], last]):
+                for start, end in enumerate([*numbers[AT_ONCE::AT_ONCE], last]):
                     check()
-                    some = slice(start * _WRITTEN, (start + 1) * _WRITTEN)
+                    some = slice(start * AT_ONCE, (start + 1) * AT_ONCE)
                     model = self._written(model, numbers[some], vectors[some], int(end))
+        return model
+
+    def _moved(self, model: Model, check: Check) -> Model:
+        """The model with the vectors of long documents, which were made before they were published."""
+        first = model.next_chunk_no
+        while first < model.end_chunk_no:
+            check()
+            with self._units(model.workspace_id) as uow:
+                _, model = self._hold(uow, model)
+                owed = uow.repo.vectors.owed(model, first, AT_ONCE)
+                if moved := uow.repo.vectors.publish(model, owed):
+                    model = replace(model, vector_count=model.vector_count + moved)
+                    uow.repo.models.save(model)
+                    uow.commit()
+            first = model.end_chunk_no if len(owed) < AT_ONCE else owed[-1].chunk_no + 1
         return model
 
     def _asked(self, model: Model, check: Check) -> Model:
@@ -202,8 +215,7 @@ class VectorBuilds:
             with self._units(model.workspace_id) as uow:
                 found = uow.repo.vectors.lacking_texts(model, embedder.max_batch)
             numbers = np.array([number for number, _ in found], np.int32)
-            with asking(model.embedder):
-                vectors = embedder.embed_texts([readable.whole for _, readable in found])
+            vectors = _embedded(embedder, model, [readable.whole for _, readable in found])
             end = model.end_chunk_no if len(found) < embedder.max_batch else int(numbers[-1]) + 1
             model = self._written(model, numbers, vectors, end)
         return model
@@ -256,7 +268,8 @@ class VectorBuilds:
         """None when it is done; the model where a publish has left something to do meanwhile. Raises _Superseded."""
         with self._units(model.workspace_id) as uow:
             index, now = self._hold(uow, model)
-            now = replace(now, approximate=model.approximate)
+            no_room = self._clock.now() if large and not model.approximate else None
+            now = replace(now, approximate=model.approximate, graph_time=no_room)
             if not now.whole or (index.chunk_count >= self._graph_from and not large):
                 return now
             if now.state is ModelState.BUILDING:
@@ -270,6 +283,28 @@ class VectorBuilds:
         """The index, so that nobody publishes meanwhile, and the model as it is now. Raises _Superseded."""
         index = uow.repo.indexes.lock(model.workspace_id, self._clock.now())
         return index, _wanted(uow.repo.models.get(model.workspace_id, model.model_id))
+
+
+def _embedded(embedder: GuardedEmbedder, model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The texts' vectors; 0 for one that the provider refuses, which is no reason to leave out all that follow.
+
+    Raises EmbedderUnavailable, or EmbedderRefused, also where it has not taken a single text yet.
+    """
+    try:
+        return embedder.embed_texts(texts)
+    except EmbedderRefused as refusal:
+        if not refusal.of_text:
+            raise
+        vectors, refused = np.zeros((len(texts), model.dimensions), np.float32), refusal
+    for at, text in enumerate(texts):
+        try:
+            vectors[at] = embedder.embed_texts([text])[0]
+        except EmbedderRefused as refusal:
+            if not refusal.of_text:
+                raise
+    if not (vectors.any() or model.vector_count):
+        raise refused
+    return vectors
 
 
 def _wanted(model: Model | None) -> Model:

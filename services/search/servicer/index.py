@@ -37,8 +37,8 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
         workspace_id = convert.workspace_in(request.parent)
         document_id = convert.document_in(workspace_id, request.document, field="document")
         passages = convert.passages_from_proto(request)
-        self._publishing.stage(workspace_id, document_id, request.version, passages)
-        return pb.StageChunksResponse()
+        published = self._publishing.stage(workspace_id, document_id, request.version, passages)
+        return pb.StageChunksResponse(published_version=published)
 
     def EmbedChunks(self, request: pb.EmbedChunksRequest, context: Context) -> pb.EmbedChunksResponse:
         workspace_id = convert.workspace_in(request.parent)

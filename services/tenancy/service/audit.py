@@ -6,7 +6,6 @@ from uuid import UUID
 from services.kernel.caller import current_caller
 from services.kernel.paging import Pager
 from services.tenancy.model.audit import AuditEvent, AuditFilter
-from services.tenancy.model.roles import OWNER
 from services.tenancy.service.authority import TenancyUnits
 
 _CHUNK = 500
@@ -41,8 +40,7 @@ class AuditService:
             after = found[-1].id
 
     def _shown(self, workspace_id: UUID, wanted: AuditFilter, after: UUID | None, count: int) -> list[AuditEvent]:
-        # Of an API key, the role is its creator's.
-        owner = current_caller().require_grant().role == OWNER
+        owner = current_caller().require_grant().owner
         with self._units() as uow:
             found = uow.repo.audit.list_newest(workspace_id, wanted, after, count)
         return [event.shown(to_owner=owner) for event in found]

@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +13,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 import services
-from services.documents.blobs.port import BlobStore, blob_key
+from services.documents.blobs.port import BlobMissing, BlobStore, blob_key
 from services.documents.blobs.s3 import Bucket
 from services.kernel.secrets import Keyring, MasterKey
 
@@ -30,6 +30,16 @@ def new_key() -> str:
 def text_of(store: BlobStore, key: str) -> bytes:
     """All of the blob."""
     return b"".join(store.read(key))
+
+
+def is_there(store: BlobStore, key: str) -> bool:
+    """Whether there is a blob under the key."""
+    try:
+        with closing(store.read(key)) as chunks:
+            next(chunks, None)
+    except BlobMissing:
+        return False
+    return True
 
 
 def bucket_at(address: str, prefix: str = "", name: str = "blobs") -> Bucket:

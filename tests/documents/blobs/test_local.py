@@ -11,7 +11,7 @@ import pytest
 
 from services.documents.blobs.local import LocalBlobs
 from services.documents.blobs.port import BlobMissing, BlobStoreUnavailable, blob_key
-from tests.documents.blobs.stores import new_key, text_of, writing_child
+from tests.documents.blobs.stores import is_there, new_key, text_of, writing_child
 from tests.support.acting import at_once
 
 # Half a blob, and then no more of it.
@@ -47,7 +47,7 @@ class TestKill:
                 assert child.stdout is not None
                 assert child.stdout.readline() == "half\n"
         assert text_of(store, old) == b"as it was"
-        assert not store.exists(new)
+        assert not is_there(store, new)
         assert len(partials(tmp_path)) == 2
 
     def test_at_any_moment_leaves_only_whole_blobs(self, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ class TestDirectory:
             for _ in range(40):
                 key = blob_key(workspace, uuid4())
                 store.write(key, [b"text"])
-                assert store.exists(key)
+                assert is_there(store, key)
                 store.delete(key)
 
         at_once(4, come_and_go)
@@ -106,7 +106,7 @@ class TestDirectory:
         store = LocalBlobs(root)
         store.write(key, [b"text"])
         root.rename(tmp_path / "elsewhere")
-        for attempt in (lambda: next(store.read(key)), lambda: store.delete(key), lambda: store.exists(key)):
+        for attempt in (lambda: next(store.read(key)), lambda: store.delete(key)):
             with pytest.raises(BlobStoreUnavailable):
                 attempt()
         (tmp_path / "elsewhere").rename(root)

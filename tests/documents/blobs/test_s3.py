@@ -10,7 +10,7 @@ import pytest
 
 from services.documents.blobs.port import BlobCorrupt, BlobStoreUnavailable, check
 from services.documents.blobs.s3 import PART_BYTES, Bucket, S3Blobs
-from tests.documents.blobs.stores import SECRET, bucket_at, client_of, new_key, text_of
+from tests.documents.blobs.stores import SECRET, bucket_at, client_of, is_there, new_key, text_of
 from tests.support.line import Line, line_to
 
 # What moto says of every upload is that it began in 2010.
@@ -74,7 +74,7 @@ class TestParts:
 
         with pytest.raises(BlobStoreUnavailable, match=key):
             store.write(key, chunks())
-        assert not store.exists(key)
+        assert not is_there(store, key)
 
 
 class TestConnection:

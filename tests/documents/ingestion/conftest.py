@@ -21,7 +21,7 @@ from services.runtime import Runtime, open_runtime
 from services.serve import Server
 from services.wiring import ALL_DOMAINS, Mesh
 from services.worker import working
-from tests.documents.ingestion.works import Works
+from tests.documents.ingestion.workspace import IngestionWorkspace
 from tests.documents.shelf import Shelf
 from tests.kernel.conftest import MIGRATING
 from tests.support.people import People
@@ -95,13 +95,17 @@ def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
 
 
 @pytest.fixture
-def works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+def works(
+    people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
+) -> IngestionWorkspace:
     """A new workspace, where nobody works yet."""
     return new_works(people, owner_database, runtime, mesh)
 
 
 @pytest.fixture
-def other_works(people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+def other_works(
+    people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
+) -> IngestionWorkspace:
     """Another one, of other people."""
     return new_works(people, owner_database, runtime, mesh)
 
@@ -111,6 +115,12 @@ def worker(runtime: Runtime, mesh: Mesh) -> Iterator[None]:
     """All that a worker does, meanwhile."""
     with working(runtime, mesh, ["ingest"]):
         yield
+
+
+@pytest.fixture
+def idle(owner_database: "psycopg.Connection[Any]") -> None:
+    """Whoever works from now on finds nothing that other tests have left."""
+    owner_database.execute("delete from jobs.jobs where queue = 'ingest'")
 
 
 @contextmanager
@@ -129,8 +139,8 @@ def served(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
         yield People(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}")), read_mail)
 
 
-def new_works(people: People, database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> Works:
+def new_works(people: People, database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> IngestionWorkspace:
     """The same again."""
     owner = people.new("owner")
     team = Team(people, owner, people.workspace_of(owner).name, database)
-    return Works(Shelf(team, store_of(runtime.settings, runtime.keyring)), mesh)
+    return IngestionWorkspace(Shelf(team, store_of(runtime.settings, runtime.keyring)), mesh)

@@ -8,7 +8,7 @@ from plinth.documents.v1 import events_pb2
 from plinth.options.v1 import meter_pb2
 from services.kernel.event_log import PostgresEventLog
 from services.runtime import Runtime
-from tests.documents.ingestion.works import Works
+from tests.documents.ingestion.workspace import IngestionWorkspace
 from tests.documents.parsing.files import pdf
 from tests.support.waiting import until
 
@@ -21,7 +21,7 @@ def pages(count: int) -> bytes:
     return pdf([[(12, f"Page {number} of {count}")] for number in range(1, count + 1)])
 
 
-def test_a_version_is_charged_once_however_often_it_is_processed(works: Works, runtime: Runtime) -> None:
+def test_a_version_is_charged_once_however_often_it_is_processed(works: IngestionWorkspace, runtime: Runtime) -> None:
     first, second = pages(3), pages(2)
     document = works.shelf.create(first, name="contract.pdf")
     works.ended(document)

@@ -21,7 +21,7 @@ from services.kernel.event_log import PostgresEventLog
 from services.kernel.events import Event
 from services.kernel.log_stream import LogStreams
 from services.runtime import Runtime
-from tests.documents.ingestion.works import Reason, State, Works, killed_parsers, long_file
+from tests.documents.ingestion.workspace import IngestionWorkspace, Reason, State, killed_parsers, long_file
 from tests.documents.shelf import Kind, Shelf, text
 from tests.events.office import RENAMED
 from tests.support.errors import refused
@@ -100,7 +100,7 @@ class Story:
 
 
 @pytest.fixture
-def story(works: Works, runtime: Runtime) -> Iterator[Story]:
+def story(works: IngestionWorkspace, runtime: Runtime) -> Iterator[Story]:
     source = PostgresEventLog(runtime.database, runtime.database.connect)
     yield Story(works.shelf, source)
     source.close()
@@ -114,7 +114,7 @@ def of_documents(types: list[str]) -> list[str]:
 
 class TestHidden:
     @pytest.fixture
-    def hidden(self, works: Works, story: Story) -> tuple[Document, str]:
+    def hidden(self, works: IngestionWorkspace, story: Story) -> tuple[Document, str]:
         """A document for one member, to which everything happens; and an endpoint that was there before."""
         shelf, endpoint = works.shelf, story.endpoint()
         only = shelf.visible(shelf.team.member)
@@ -129,7 +129,7 @@ class TestHidden:
         return shelf.update(document, "metadata"), endpoint
 
     def test_nobody_reads_hears_or_is_sent_anything_about_it(
-        self, works: Works, story: Story, hidden: tuple[Document, str]
+        self, works: IngestionWorkspace, story: Story, hidden: tuple[Document, str]
     ) -> None:
         document, endpoint = hidden
         shelf = works.shelf
@@ -159,7 +159,7 @@ class TestHidden:
                 shelf.team.viewer.stubs.events.GetEvent(request)
 
     def test_the_audit_log_tells_an_admin_who_did_what_and_an_owner_what_it_was(
-        self, works: Works, hidden: tuple[Document, str]
+        self, works: IngestionWorkspace, hidden: tuple[Document, str]
     ) -> None:
         team = works.shelf.team
 
@@ -178,7 +178,9 @@ class TestHidden:
         assert [(row.name, row.resource) for row in known] == [(row.name, row.resource) for row in seen]
 
 
-def test_what_was_told_while_it_was_for_everyone_stays_and_the_change_is_not_told(works: Works, story: Story) -> None:
+def test_what_was_told_while_it_was_for_everyone_stays_and_the_change_is_not_told(
+    works: IngestionWorkspace, story: Story
+) -> None:
     shelf = works.shelf
     document = shelf.create(text(), name="open.txt")
     works.ended(document)
@@ -203,7 +205,7 @@ def test_what_was_told_while_it_was_for_everyone_stays_and_the_change_is_not_tol
 
 
 class TestFields:
-    def test_a_new_version_says_who_added_what(self, works: Works, story: Story) -> None:
+    def test_a_new_version_says_who_added_what(self, works: IngestionWorkspace, story: Story) -> None:
         shelf = works.shelf
         first = shelf.create(text(), name="notes.txt")
         works.ended(first)
@@ -221,7 +223,9 @@ class TestFields:
             )
         ]
 
-    def test_what_can_be_found_says_of_which_version_and_how_large_it_is(self, works: Works, story: Story) -> None:
+    def test_what_can_be_found_says_of_which_version_and_how_large_it_is(
+        self, works: IngestionWorkspace, story: Story
+    ) -> None:
         document = works.shelf.create(b"# Moon\n\nThe eagle has landed.", name="moon.md")
         works.ended(document)
         story.end()
@@ -230,7 +234,7 @@ class TestFields:
         assert indexed.ingestion == document.ingestion
         assert (indexed.page_count, indexed.size_bytes, indexed.chunk_count) == (0, document.size_bytes, 1)
 
-    def test_a_failure_says_why_and_when_it_is_tried_again(self, works: Works, story: Story) -> None:
+    def test_a_failure_says_why_and_when_it_is_tried_again(self, works: IngestionWorkspace, story: Story) -> None:
         with killed_parsers(only=1):
             document = works.shelf.create(long_file())
             works.ended(document)
@@ -244,7 +248,7 @@ class TestFields:
         assert failed.retry_time.ToDatetime(UTC) >= failed.update_time.ToDatetime(UTC)
         assert not failed.HasField("end_time")
 
-    def test_the_end_of_one_that_cannot_be_read_says_so(self, works: Works, story: Story) -> None:
+    def test_the_end_of_one_that_cannot_be_read_says_so(self, works: IngestionWorkspace, story: Story) -> None:
         document = works.shelf.create(UNREADABLE, name="odd.bin")
         works.ended(document)
         story.end()

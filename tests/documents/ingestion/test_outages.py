@@ -4,20 +4,27 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import grpc
 import pytest
 
+from interceptors.local import LocalMesh, LocalRpcError
+from plinth.documents.v1 import document_pb2
 from services.documents.model import ingestions
 from services.documents.model.chunking import Chunk, chunk
+from services.documents.model.ingestions import MOST_TRIES, Ingestion, IngestionState
 from services.documents.model.parsed import Parsed
 from services.documents.parsing.pool import ParserPool
-from services.documents.service import pipeline
+from services.documents.service import Ingester, pipeline
 from services.documents.service.storage import Storage
-from services.kernel.errors import DependencyUnavailable
+from services.documents.service.tenure import Change, Tenure
+from services.kernel.errors import CallDeadlineExceeded, DependencyUnavailable
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, EmbedderUnavailable
+from services.search.model.facts import Facts
 from services.search.service.publishing import Publishing
-from services.search.service.semantics import Semantics
-from tests.documents.ingestion.works import Reason, State, Works
+from services.search.service.vectors import Vectors
+from tests.documents.ingestion.workspace import IngestionWorkspace, Reason, State
 from tests.documents.shelf import text
 from tests.support.waiting import until
 
@@ -84,7 +91,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 class TestOutage:
     def test_search_that_is_away_for_ten_attempts_is_waited_for(
-        self, works: Works, meet: Meet, counted: Counted
+        self, works: IngestionWorkspace, meet: Meet, counted: Counted
     ) -> None:
         met = meet(Publishing, "stage", DependencyUnavailable("database"), 10)
         found = works.ended(works.shelf.create(text()))
@@ -95,10 +102,10 @@ class TestOutage:
         assert counted.parsed == 1
 
     def test_one_that_lasts_too_long_is_the_end_and_says_what_was_away(
-        self, works: Works, meet: Meet, monkeypatch: pytest.MonkeyPatch
+        self, works: IngestionWorkspace, meet: Meet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(ingestions, "PATIENCE", timedelta(milliseconds=1))
-        meet(Semantics, "embed", EmbedderUnavailable("EMBEDDER_KIND_OPENAI", timedelta(0)), 1_000)
+        meet(Vectors, "embed", EmbedderUnavailable("EMBEDDER_KIND_OPENAI", timedelta(0)), 1_000)
         found = works.ended(works.shelf.create(text()))
         assert (found.state, found.reason) == (
             State.INGESTION_STATE_DEAD,
@@ -106,13 +113,31 @@ class TestOutage:
         )
         assert len(found.attempts) > 1
 
-    def test_a_store_that_is_away_is_waited_for(self, works: Works, meet: Meet) -> None:
+    def test_search_whose_process_is_away_is_waited_for(
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call, met = LocalMesh.call, list[str]()
+
+        def call_in_vain(mesh: LocalMesh, path: str, *args: Any) -> Any:
+            # Each attempt asks twice: for what it wants, and whether search is there.
+            if "IndexService" in path and len(met) < 20:
+                met.append(path)
+                raise LocalRpcError(grpc.StatusCode.UNAVAILABLE, "Connection refused", ())
+            return call(mesh, path, *args)
+
+        monkeypatch.setattr(LocalMesh, "call", call_in_vain)
+        found = works.ended(works.shelf.create(text()))
+        assert found.state == State.INGESTION_STATE_INDEXED
+        reasons = [one.reason for one in found.attempts]
+        assert reasons == [Reason.INGESTION_REASON_DEPENDENCY_UNAVAILABLE] * 10 + [Reason.INGESTION_REASON_UNSPECIFIED]
+
+    def test_a_store_that_is_away_is_waited_for(self, works: IngestionWorkspace, meet: Meet) -> None:
         meet(Storage, "read", DependencyUnavailable("blob store"), 7)
         found = works.ended(works.shelf.create(text()))
         assert (found.state, len(found.attempts)) == (State.INGESTION_STATE_INDEXED, 8)
 
-    def test_a_provider_comes_back(self, works: Works, meet: Meet) -> None:
-        meet(Semantics, "embed", EmbedderUnavailable("EMBEDDER_KIND_OPENAI", timedelta(milliseconds=10)), 6)
+    def test_a_provider_comes_back(self, works: IngestionWorkspace, meet: Meet) -> None:
+        meet(Vectors, "embed", EmbedderUnavailable("EMBEDDER_KIND_OPENAI", timedelta(milliseconds=10)), 6)
         found = works.ended(works.shelf.create(text()))
         assert found.state == State.INGESTION_STATE_INDEXED
         assert {one.reason for one in found.attempts[:-1]} == {Reason.INGESTION_REASON_PROVIDER_UNAVAILABLE}
@@ -120,24 +145,63 @@ class TestOutage:
     @pytest.mark.parametrize(
         ("error", "message"),
         [
-            (
-                EmbedderRefused("the key is not valid."),
-                "The embedder's provider refuses: the key is not valid.",
-            ),
+            (EmbedderRefused("the key is not valid."), "The embedder's provider refuses: the key is not valid."),
             (EmbedderNotConfigured("EMBEDDER_KIND_OPENAI"), "The embedder is not configured."),
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_a_provider_that_refuses_is_for_people_to_mend(
-        self, works: Works, meet: Meet, error: Exception, message: str
+    def test_a_provider_that_refuses_all_is_for_people_to_mend_and_no_file_is_given_up_for_it(
+        self, works: IngestionWorkspace, meet: Meet, error: Exception, message: str
     ) -> None:
-        meet(Semantics, "embed", error)
+        meet(Vectors, "embed", error, 7)
+        found = works.ended(works.shelf.create(text()))
+        assert found.state == State.INGESTION_STATE_INDEXED
+        refused = [(Reason.INGESTION_REASON_PROVIDER_REFUSED, message)] * 7
+        assert [(one.reason, one.message) for one in found.attempts[:-1]] == refused
+
+    def test_a_provider_that_refuses_this_text_is_not_asked_again(self, works: IngestionWorkspace, meet: Meet) -> None:
+        meet(Vectors, "embed", EmbedderRefused("the text is too long.", of_text=True))
         document = works.shelf.create(text())
         found = works.ended(document)
         assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_PROVIDER_REFUSED)
-        assert found.message == message
+        assert (found.message, len(found.attempts)) == ("The embedder's provider refuses: the text is too long.", 1)
         works.retry(found.name)
         assert works.ended(document).state == State.INGESTION_STATE_INDEXED
+
+
+class TestTooMuch:
+    """A file that search cannot take in, while it takes in all others."""
+
+    def test_one_that_takes_it_too_long_is_given_up_and_holds_nobody_up(
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish = Publishing.publish
+
+        def publish_in_time(publishing: Publishing, workspace_id: UUID, facts: Facts, *args: Any) -> Any:
+            if facts.display_name == "poison.txt":
+                assert works.ended(works.shelf.create(text())).state == State.INGESTION_STATE_INDEXED
+                raise CallDeadlineExceeded
+            return publish(publishing, workspace_id, facts, *args)
+
+        monkeypatch.setattr(Publishing, "publish", publish_in_time)
+        found = works.ended(works.shelf.create(text(), name="poison.txt"))
+        assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_TIMEOUT)
+        assert [one.reason for one in found.attempts] == [Reason.INGESTION_REASON_TIMEOUT] * MOST_TRIES
+
+    def test_one_that_ends_its_process_is_given_up(
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = LocalMesh.call
+
+        def call_and_end(mesh: LocalMesh, path: str, *args: Any) -> Any:
+            if path.endswith("/PublishDocument"):
+                raise LocalRpcError(grpc.StatusCode.UNAVAILABLE, "Socket closed", ())
+            return call(mesh, path, *args)
+
+        monkeypatch.setattr(LocalMesh, "call", call_and_end)
+        found = works.ended(works.shelf.create(text()))
+        assert (found.state, found.reason) == (State.INGESTION_STATE_DEAD, Reason.INGESTION_REASON_INTERNAL)
+        assert len(found.attempts) == MOST_TRIES
 
 
 class TestResuming:
@@ -145,12 +209,12 @@ class TestResuming:
         ("owner", "method", "stage"),
         [
             (Publishing, "stage", State.INGESTION_STATE_PARSED),
-            (Semantics, "embed", State.INGESTION_STATE_CHUNKED),
+            (Vectors, "embed", State.INGESTION_STATE_CHUNKED),
             (Publishing, "publish", State.INGESTION_STATE_EMBEDDED),
         ],
     )
     def test_goes_on_behind_the_last_stage_that_it_passed(
-        self, works: Works, meet: Meet, counted: Counted, owner: type, method: str, stage: int
+        self, works: IngestionWorkspace, meet: Meet, counted: Counted, owner: type, method: str, stage: int
     ) -> None:
         meet(owner, method, ZeroDivisionError())
         document = works.shelf.create(
@@ -167,7 +231,7 @@ class TestResuming:
         assert works.index().passage_count == 1
 
     def test_passages_that_got_lost_are_staged_again_out_of_what_was_parsed(
-        self, works: Works, meet: Meet, counted: Counted
+        self, works: IngestionWorkspace, meet: Meet, counted: Counted
     ) -> None:
         meet(Publishing, "publish", None, before=lambda: lose_staged(works))
         found = works.ended(works.shelf.create(text()))
@@ -180,7 +244,7 @@ class TestResuming:
 
     @pytest.mark.parametrize("left", [None, b"of another release"])
     def test_what_was_parsed_and_cannot_be_read_any_more_is_parsed_again(
-        self, works: Works, meet: Meet, counted: Counted, left: bytes | None
+        self, works: IngestionWorkspace, meet: Meet, counted: Counted, left: bytes | None
     ) -> None:
         def lose() -> None:
             lose_staged(works)
@@ -199,7 +263,7 @@ class TestResuming:
         # The file, and nothing of what was parsed.
         assert works.shelf.states()["live"] == 1
 
-    def test_a_new_name_makes_it_no_other_kind_of_file(self, works: Works, counted: Counted) -> None:
+    def test_a_new_name_makes_it_no_other_kind_of_file(self, works: IngestionWorkspace, counted: Counted) -> None:
         document = works.shelf.create(b"# Moon\n\nThe eagle has landed.", name="moon.md")
         works.ended(document)
         document.display_name = "moon.txt"
@@ -210,8 +274,8 @@ class TestResuming:
 
 
 class TestCancel:
-    @pytest.mark.parametrize(("owner", "method"), [(Publishing, "stage"), (Semantics, "embed")])
-    def test_holds_while_search_is_at_it(self, works: Works, meet: Meet, owner: type, method: str) -> None:
+    @pytest.mark.parametrize(("owner", "method"), [(Publishing, "stage"), (Vectors, "embed")])
+    def test_holds_while_search_is_at_it(self, works: IngestionWorkspace, meet: Meet, owner: type, method: str) -> None:
         meet(owner, method, None, before=lambda: works.cancel(works.listed()[0].name))
         document = works.shelf.create(text())
         until(lambda: not works.shelf.jobs(), "the end of the job")
@@ -221,27 +285,83 @@ class TestCancel:
         assert works.shelf.get(document).indexed_version == 0
         assert works.index().document_count == 0
 
+    @pytest.mark.parametrize("lost", [None, DependencyUnavailable("database")], ids=["answered", "unanswered"])
     def test_that_comes_when_search_has_it_already_leaves_it_found(
-        self, works: Works, monkeypatch: pytest.MonkeyPatch
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch, lost: Exception | None
     ) -> None:
+        """As after a worker that is killed, nobody who knows of the publish is left where its answer is lost."""
         publish = Publishing.publish
 
         def publish_and_cancel(*args: Any) -> Any:
             outcome = publish(*args)
             works.cancel(works.listed()[0].name)
+            if lost is not None:
+                raise lost
             return outcome
 
         monkeypatch.setattr(Publishing, "publish", publish_and_cancel)
         document = works.shelf.create(text())
         until(lambda: not works.shelf.jobs(), "the end of the job")
         assert works.get(document.ingestion).state == State.INGESTION_STATE_CANCELLED
-        assert works.shelf.get(document).indexed_version == 1
         assert works.index().document_count == 1
-        told = "select 1 from kernel.event_log where subject = %s and type = 'plinth.documents.document.indexed.v1'"
-        until(lambda: works.shelf.team.database.execute(told, [document.name]).fetchone(), "the event of it")
+        indexed_is_told(works, document)
+
+    def test_of_one_whose_worker_was_killed_then_leaves_it_found(
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # What a killed worker leaves: an attempt that never ends, and a job that comes back.
+        monkeypatch.setattr(Ingester, "_fail", lambda *_: works.cancel(works.listed()[0].name))
+        advance = Tenure.advance
+
+        def advance_or_die(tenure: Tenure, change: Change) -> Ingestion:
+            if tenure.ingestion.stage is IngestionState.EMBEDDED:
+                raise ZeroDivisionError
+            return advance(tenure, change)
+
+        monkeypatch.setattr(Tenure, "advance", advance_or_die)
+        document = works.shelf.create(text())
+        until(lambda: not works.shelf.jobs(), "the end of the job")
+        assert works.get(document.ingestion).state == State.INGESTION_STATE_CANCELLED
+        indexed_is_told(works, document)
+
+    def test_before_search_has_it_tells_nothing(self, works: IngestionWorkspace, meet: Meet) -> None:
+        met = meet(
+            Publishing,
+            "publish",
+            DependencyUnavailable("database"),
+            before=lambda: works.cancel(works.listed()[0].name),
+        )
+        document = works.shelf.create(text())
+        until(lambda: not works.shelf.jobs(), "the end of the job")
+        assert len(met) == 1
+        assert works.shelf.get(document).indexed_version == 0
 
 
-def lose_staged(works: Works) -> None:
+class TestGivenUp:
+    def test_one_that_search_has_all_the_same_is_found(
+        self, works: IngestionWorkspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish = Publishing.publish
+
+        def publish_late(*args: Any) -> Any:
+            publish(*args)
+            raise CallDeadlineExceeded
+
+        monkeypatch.setattr(Publishing, "publish", publish_late)
+        document = works.shelf.create(text())
+        assert works.ended(document).state == State.INGESTION_STATE_DEAD
+        until(lambda: not works.shelf.jobs(), "the end of the job")
+        indexed_is_told(works, document)
+
+
+def indexed_is_told(works: IngestionWorkspace, document: document_pb2.Document) -> None:
+    """The document says that its version can be found, and so does an event."""
+    assert works.shelf.get(document).indexed_version == 1
+    told = "select 1 from kernel.event_log where subject = %s and type = 'plinth.documents.document.indexed.v1'"
+    until(lambda: works.shelf.team.database.execute(told, [document.name]).fetchone(), "the event of it")
+
+
+def lose_staged(works: IngestionWorkspace) -> None:
     """Whatever search had of passages that are not published."""
     works.shelf.team.database.execute(
         "delete from search.staged_chunks where workspace_id = %s", [works.shelf.workspace_id]

@@ -8,14 +8,16 @@ import pytest
 from services.runtime import Runtime
 from services.wiring import Mesh
 from services.worker import working
-from tests.documents.ingestion.works import Reason, State, Works, long_file, parsers
+from tests.documents.ingestion.workspace import IngestionWorkspace, Reason, State, long_file, parsers
 from tests.documents.shelf import text
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("ingestion")]
+pytestmark = [pytest.mark.xdist_group("ingestion"), pytest.mark.usefixtures("idle")]
 
 
-def test_it_dies_after_its_attempts_and_others_pass_it_at_each(works: Works, runtime: Runtime, mesh: Mesh) -> None:
+def test_it_dies_after_its_attempts_and_others_pass_it_at_each(
+    works: IngestionWorkspace, runtime: Runtime, mesh: Mesh
+) -> None:
     poison = works.shelf.create(long_file(), name="poison.pdf")
     killed: set[int] = set()
 

@@ -16,7 +16,7 @@ from services.kernel.unit_of_work import Units
 from services.runtime import Runtime
 from services.wiring import Mesh
 from services.worker import working
-from tests.documents.ingestion.works import Reason, State, Works, long_file, stopped_parser
+from tests.documents.ingestion.workspace import IngestionWorkspace, Reason, State, long_file, stopped_parser
 from tests.documents.shelf import text
 from tests.support.waiting import until
 
@@ -54,7 +54,7 @@ def spans(runtime: Runtime) -> Iterator[Callable[[], list[ReadableSpan]]]:
 
 class TestMetrics:
     def test_what_waits_what_is_stored_and_what_became_findable_is_counted(
-        self, works: Works, told: Callable[..., float], runtime: Runtime, mesh: Mesh
+        self, works: IngestionWorkspace, told: Callable[..., float], runtime: Runtime, mesh: Mesh
     ) -> None:
         names = ("plinth_documents", "plinth_stored_bytes", "plinth_ingested_bytes_total")
         before = {name: told(name) for name in names}
@@ -76,7 +76,7 @@ class TestMetrics:
         assert told("plinth_blobs", state="doomed") == doomed + 1
 
     def test_parsers_at_work_and_files_that_were_given_up_are_counted(
-        self, works: Works, told: Callable[..., float], runtime: Runtime, mesh: Mesh
+        self, works: IngestionWorkspace, told: Callable[..., float], runtime: Runtime, mesh: Mesh
     ) -> None:
         dead = told("plinth_ingestions", state="dead")
         with working(runtime, mesh, ["ingest"]):
@@ -91,9 +91,9 @@ class TestMetrics:
         assert told("plinth_parsers_busy") == 0
         assert told("plinth_ingestion_stages_total", stage="scanned", outcome="unsupported") >= 1
 
-    def test_bytes_that_nobody_keeps_grow_old(self, works: Works, told: Callable[..., float]) -> None:
+    def test_bytes_that_nobody_keeps_grow_old(self, works: IngestionWorkspace, told: Callable[..., float]) -> None:
         works.shelf.team.database.execute(
-            "insert into documents.blobs values (%s, gen_random_uuid(), 'writing', 0, '', now() - interval '3 days')",
+            "insert into documents.blobs values (%s, gen_random_uuid(), 'writing', now() - interval '3 days')",
             [works.shelf.workspace_id],
         )
         assert told("plinth_blobs", state="writing") >= 1
@@ -101,7 +101,7 @@ class TestMetrics:
 
 
 def test_an_ingestion_is_told_stage_by_stage_in_the_trace_of_its_upload(
-    works: Works, spans: Callable[[], list[ReadableSpan]], runtime: Runtime, mesh: Mesh
+    works: IngestionWorkspace, spans: Callable[[], list[ReadableSpan]], runtime: Runtime, mesh: Mesh
 ) -> None:
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)
     request = document_service_pb2.CreateDocumentRequest(

@@ -21,7 +21,7 @@ from services.wiring import ALL_DOMAINS, Mesh
 from services.worker import working
 from tests.documents.blobs.stores import SECRET, bucket_server, client_of
 from tests.documents.ingestion.conftest import new_works, served
-from tests.documents.ingestion.works import Reason, State, Works
+from tests.documents.ingestion.workspace import IngestionWorkspace, Reason, State
 from tests.documents.parsing.files import docx, paragraph
 from tests.support.errors import refused
 from tests.support.line import Line, line_to
@@ -37,7 +37,7 @@ PART = 256 * 1024
 @contextmanager
 def works_on(
     settings: Settings, database: "psycopg.Connection[Any]", **store: object
-) -> Iterator[tuple[Works, "House"]]:
+) -> Iterator[tuple[IngestionWorkspace, "House"]]:
     """A workspace of a mesh whose blobs lie elsewhere."""
     with (
         open_runtime(settings.model_copy(update=store), "test") as runtime,
@@ -62,7 +62,7 @@ class House:
         """Delete what nothing refers to."""
         runtime = self._runtime
         store = store_of(runtime.settings, runtime.keyring)
-        build_documents(runtime.resources, runtime.settings, runtime.pager, store).housekeeping.sweep()
+        build_documents(runtime.resources, runtime.settings, runtime.pager, store).housekeeping.sweep(lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def line(bucket: str) -> Iterator[Line]:
 
 
 @pytest.fixture
-def far(settings: Settings, owner_database: "psycopg.Connection[Any]", line: Line) -> Iterator[tuple[Works, House]]:
+def far(
+    settings: Settings, owner_database: "psycopg.Connection[Any]", line: Line
+) -> Iterator[tuple[IngestionWorkspace, House]]:
     """A workspace whose blobs lie in the bucket."""
     with works_on(
         settings,
@@ -94,7 +96,7 @@ def far(settings: Settings, owner_database: "psycopg.Connection[Any]", line: Lin
         yield works
 
 
-def in_parts(works: Works, content: bytes, name: str) -> document_pb2.Document:
+def in_parts(works: IngestionWorkspace, content: bytes, name: str) -> document_pb2.Document:
     """Upload it part by part."""
     upload = works.shelf.start(len(content), name=name)
     for offset in range(0, len(content), PART):
@@ -136,7 +138,9 @@ class TestEncrypted:
 
 
 class TestBucket:
-    def test_a_file_goes_all_the_way_and_leaves_nothing(self, far: tuple[Works, House], bucket: str) -> None:
+    def test_a_file_goes_all_the_way_and_leaves_nothing(
+        self, far: tuple[IngestionWorkspace, House], bucket: str
+    ) -> None:
         (works, house), content = far, two_parts_of("vermilion")
 
         def keys() -> list[str]:
@@ -157,7 +161,7 @@ class TestBucket:
         assert works.shelf.blobs() == {}
 
     def test_while_it_is_away_callers_hear_so_and_what_is_under_way_waits(
-        self, far: tuple[Works, House], line: Line
+        self, far: tuple[IngestionWorkspace, House], line: Line
     ) -> None:
         works, house = far
         document = works.shelf.create(b"The kingfisher dives.", name="kingfisher.txt")

@@ -9,7 +9,7 @@ from services.kernel.secrets import Keyring, MasterKey
 from services.runtime import Runtime
 from services.wiring import Mesh
 from services.worker import working
-from tests.documents.ingestion.works import Works
+from tests.documents.ingestion.workspace import IngestionWorkspace
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.xdist_group("ingestion")
@@ -17,7 +17,9 @@ pytestmark = pytest.mark.xdist_group("ingestion")
 OLD, NEW = MasterKey("old", b"o" * 32), MasterKey("new", b"n" * 32)
 
 
-def test_bytes_of_a_deleted_document_go_once_a_server_sweeps(works: Works, runtime: Runtime, mesh: Mesh) -> None:
+def test_bytes_of_a_deleted_document_go_once_a_server_sweeps(
+    works: IngestionWorkspace, runtime: Runtime, mesh: Mesh
+) -> None:
     shelf = works.shelf
     shelf.delete(shelf.create())
     [blob] = shelf.blobs()
@@ -29,7 +31,9 @@ def test_bytes_of_a_deleted_document_go_once_a_server_sweeps(works: Works, runti
     assert not shelf.has_bytes(blob)
 
 
-def test_resealing_is_asked_for_once_and_only_while_there_is_a_former_key(works: Works, runtime: Runtime) -> None:
+def test_resealing_is_asked_for_once_and_only_while_there_is_a_former_key(
+    works: IngestionWorkspace, runtime: Runtime
+) -> None:
     def asked(*keys: MasterKey) -> list[tuple[str]]:
         """The jobs, once two processes of these keys have asked again and again."""
         store = Sealed(works.shelf.store, Keyring(keys))

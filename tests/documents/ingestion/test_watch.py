@@ -1,24 +1,30 @@
 """An ingestion as a stream: where it stands, each time it has moved, and the end; to gRPC and to browsers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 import orjson
 import pytest
 
 from plinth.documents.v1 import ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
+from services.documents import watch as watching
 from services.documents.service import DocumentsServices, tenure
 from services.documents.watch import IngestionWatcher
 from services.kernel.caller import Caller, Grant, set_caller
 from services.kernel.errors import ResourceNotFound, ShuttingDown
+from services.kernel.feed import ACCESS, GrantChanged, Invalidation, InvalidationHub, Listener, ResourceChanged, Topic
+from services.kernel.ids import new_id
+from services.kernel.unit_of_work import UnitOfWork
 from services.runtime import Runtime
 from services.search.service.publishing import Publishing
-from tests.documents.ingestion.works import State, Works, long_file, resume, stopped_parser
+from tests.documents.ingestion.workspace import IngestionWorkspace, State, long_file, parsers, resume, stopped_parser
 from tests.documents.shelf import text
 from tests.support.acting import acting
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -29,7 +35,7 @@ T = TypeVar("T")
 Story = Callable[[IngestionWatcher, asyncio.Event], Awaitable[T]]
 
 
-def caller_of(works: Works, role: str = "owner") -> Caller:
+def caller_of(works: IngestionWorkspace, role: str = "owner") -> Caller:
     """The owner of the workspace; with another role, somebody else in it."""
     user_id = works.shelf.owner.user_id if role == "owner" else works.shelf.team.member.user_id
     workspace_id = works.shelf.workspace_id
@@ -38,13 +44,13 @@ def caller_of(works: Works, role: str = "owner") -> Caller:
 
 
 @pytest.fixture
-def watch(works: Works, services: DocumentsServices, runtime: Runtime) -> Callable[..., Any]:
-    """Runs a story on a loop of its own, for the owner of the workspace."""
+def watch(works: IngestionWorkspace, services: DocumentsServices, runtime: Runtime) -> Callable[..., Any]:
+    """Runs a story on a loop of its own, for the owner of the workspace; without a heartbeat, the feed tells it all."""
 
-    def run(story: Story[T], role: str = "owner") -> T:
+    def run(story: Story[T], role: str = "owner", heartbeat: timedelta = timedelta(hours=1)) -> T:
         async def told() -> T:
             stopping = asyncio.Event()
-            watcher = IngestionWatcher(services.ingestions, runtime.hub, stopping, timedelta(milliseconds=50))
+            watcher = IngestionWatcher(services.ingestions, runtime.hub, stopping, heartbeat)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await story(watcher, stopping)
 
@@ -69,10 +75,10 @@ def states(told: list[ingestion_pb2.Ingestion]) -> list[str]:
 
 
 def test_tells_where_it_stands_how_far_it_gets_and_ends_with_it(
-    works: Works, watch: Any, monkeypatch: pytest.MonkeyPatch
+    works: IngestionWorkspace, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tenure, "_TELL_SECONDS", 0.0)
-    document = works.shelf.create(long_file(pages=200))
+    document = works.shelf.create(long_file(pages=600))
     with stopped_parser() as pid:
         until(lambda: works.get(document.ingestion).state == State.INGESTION_STATE_SCANNED, "the scan")
 
@@ -102,7 +108,9 @@ def test_tells_where_it_stands_how_far_it_gets_and_ends_with_it(
     assert end == works.get(document.ingestion)
 
 
-def test_tells_how_many_passages_are_staged(works: Works, watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tells_how_many_passages_are_staged(
+    works: IngestionWorkspace, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tenure, "_TELL_SECONDS", 0.0)
     monkeypatch.setattr(tenure, "_LOOK_SECONDS", 0.0)
     heard = asyncio.Event()
@@ -128,7 +136,7 @@ def test_tells_how_many_passages_are_staged(works: Works, watch: Any, monkeypatc
     assert (200, 250) in staging
 
 
-def test_a_browser_hears_the_same(works: Works, watch: Any) -> None:
+def test_a_browser_hears_the_same(works: IngestionWorkspace, watch: Any) -> None:
     document = works.shelf.create(text())
     works.ended(document)
 
@@ -142,7 +150,7 @@ def test_a_browser_hears_the_same(works: Works, watch: Any) -> None:
     assert (told["name"], told["state"]) == (document.ingestion, "INGESTION_STATE_INDEXED")
 
 
-def test_ends_when_the_document_is_deleted(works: Works, watch: Any) -> None:
+def test_ends_when_the_document_is_deleted(works: IngestionWorkspace, watch: Any) -> None:
     document = works.shelf.create(long_file())
     with stopped_parser():
 
@@ -156,7 +164,7 @@ def test_ends_when_the_document_is_deleted(works: Works, watch: Any) -> None:
         watch(story)
 
 
-def test_ends_when_the_document_is_hidden_from_whoever_watches(works: Works, watch: Any) -> None:
+def test_ends_when_the_document_is_hidden_from_whoever_watches(works: IngestionWorkspace, watch: Any) -> None:
     document = works.shelf.create(long_file())
     with stopped_parser():
 
@@ -171,8 +179,11 @@ def test_ends_when_the_document_is_hidden_from_whoever_watches(works: Works, wat
         watch(story, "member")
 
 
-def test_ends_when_whoever_watches_has_lost_the_role_that_showed_it(works: Works, watch: Any) -> None:
-    document = works.shelf.create(long_file(), visibility=works.shelf.visible("admin"))
+def test_ends_when_whoever_watches_has_lost_the_role_that_showed_it(
+    works: IngestionWorkspace, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MAX_SILENCE_SECONDS", 0.01)
+    document, team = works.shelf.create(long_file(), visibility=works.shelf.visible("admin")), works.shelf.team
     with stopped_parser():
 
         async def story(watcher: IngestionWatcher, _: asyncio.Event) -> None:
@@ -183,13 +194,72 @@ def test_ends_when_whoever_watches_has_lost_the_role_that_showed_it(works: Works
             assert caller.grant is not None
             # As the chain has it for the next message, when it has judged the stream anew.
             set_caller(replace(caller, grant=replace(caller.grant, role="member")))
+            await asyncio.to_thread(team.set_role, works.shelf.owner, team.member, "viewer")
             with pytest.raises(ResourceNotFound):
                 await anext(stream)
 
         watch(story, "admin")
 
 
-def test_says_that_the_process_stops(works: Works, watch: Any) -> None:
+class CountingHub(InvalidationHub):
+    """Heard just now and for long, with a count of what each that listens was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+        self.expect("test")
+        self.beat("test", time.monotonic() + 1000)
+
+    def subscribe(self, listener: Listener, topics: Collection[Topic] = ACCESS) -> Callable[[], None]:
+        number = len(self.told)
+        self.told.append(0)
+
+        def count(invalidation: Invalidation | None) -> None:
+            self.told[number] += 1
+            listener(invalidation)
+
+        return super().subscribe(count, topics)
+
+
+def test_what_happens_to_others_costs_a_stream_nothing(works: IngestionWorkspace, services: DocumentsServices) -> None:
+    mine, other = works.shelf.create(text(), name="mine.txt").ingestion, works.shelf.create(text()).ingestion
+    hub = CountingHub()
+
+    async def told() -> None:
+        watcher = IngestionWatcher(services.ingestions, hub, asyncio.Event(), timedelta(hours=1))
+        streams = [moves(watcher, name) for name in (mine, other, other)]
+        for stream in streams:
+            await anext(stream)
+        hub.publish(ResourceChanged(UUID(mine.rpartition("/")[2])))
+        assert hub.told == [1, 0, 0]
+        hub.publish(GrantChanged(new_id()))
+        hub.publish(ResourceChanged(new_id()))
+        assert hub.told == [1, 0, 0]
+        hub.publish(GrantChanged(works.shelf.workspace_id))
+        assert hub.told == [2, 1, 1]
+
+    with acting(caller_of(works)):
+        asyncio.run(told())
+
+
+def test_sees_by_itself_what_it_was_not_told(
+    works: IngestionWorkspace, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = works.shelf.create(long_file())
+    with stopped_parser():
+
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> str:
+            stream = moves(watcher, document.ingestion)
+            await anext(stream)
+            monkeypatch.setattr(UnitOfWork, "announce", lambda *_: None)
+            await asyncio.to_thread(works.cancel, document.ingestion)
+            return states([one async for one in stream])[-1]
+
+        assert watch(story, heartbeat=timedelta(milliseconds=50)) == "CANCELLED"
+        until(lambda: not parsers(), "the end of the parser")
+
+
+def test_says_that_the_process_stops(works: IngestionWorkspace, watch: Any) -> None:
     document = works.shelf.create(long_file())
     with stopped_parser():
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from openpyxl import Workbook
+from pypdf import PdfReader, PdfWriter
 
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -100,6 +101,14 @@ def pdf(pages: Sequence[Sequence[tuple[int, str]]], *, count: int | None = None)
         shown = "".join(f"/F {size} Tf 0 -{size * 1.2:g} Td ({text}) Tj " for size, text in lines)
         streams.append(f"BT 50 800 Td {shown}ET".encode("latin-1"))
     return pdf_of(streams, count=count)
+
+
+def encrypted(content: bytes, algorithm: str = "AES-256") -> bytes:
+    """A PDF that opens with a password only."""
+    writer, buffer = PdfWriter(clone_from=PdfReader(io.BytesIO(content))), io.BytesIO()
+    writer.encrypt("swordfish", algorithm=algorithm)
+    writer.write(buffer)
+    return buffer.getvalue()
 
 
 def pdf_of(streams: Sequence[bytes], *, count: int | None = None) -> bytes:

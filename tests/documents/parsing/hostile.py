@@ -124,6 +124,12 @@ def babble(source: BinaryIO, out: Transcript) -> None:
     os._exit(0)
 
 
+def mutter(source: BinaryIO, out: Transcript) -> None:
+    """Answers with words in such a language."""
+    write_frame(pipe(), Kind.RESULT, Parsed.of([Draft(BlockKind.PARAGRAPH, "text", language="?")]).to_json())
+    os._exit(0)
+
+
 def scold(source: BinaryIO, out: Transcript) -> None:
     """Fails with words that are not for a log."""
     write_frame(pipe(), Kind.FAILURE, b'["CORRUPT", "one\\ntwo\\u001b[31m ' + b"x" * 5000 + b'"]')
@@ -218,6 +224,7 @@ DEEDS = (
     overstate,
     misplace,
     babble,
+    mutter,
     scold,
     escape,
 )

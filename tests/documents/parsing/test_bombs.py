@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.failures import ParseFailed, Reason
 from services.documents.parsing.limits import MIB, Limits
 from services.documents.parsing.pool import ParserPool
@@ -157,7 +157,8 @@ class TestOthers:
             assert reason(parse, b"<p>word, " * 20_000, name, Limits(characters=10_000)) is Reason.TOO_LARGE
 
     def test_html_without_a_bottom(self, parse: Parse) -> None:
-        assert parse(b"<html><p>top</p>" + b"<div>" * 100_000, limits=LIMITS).text.startswith("top")
+        document = parse(b"<html><p>top</p>" + b"<div>" * 100_000 + b"bottom", limits=LIMITS)
+        assert (document.text, document.warnings) == ("top", ("The page is too deep: what follows was left out.",))
 
     def test_a_mail_of_parts_within_parts(self, parse: Parse) -> None:
         mail = b"text"

@@ -5,8 +5,8 @@ import io
 import pytest
 from pypdf import PdfReader, PdfWriter
 
+from services.documents.model import media_types
 from services.documents.model.parsed import BlockKind, Parsed
-from services.documents.parsing import media_types
 from services.documents.parsing.failures import ParseFailed, Reason
 from services.documents.parsing.formats import FORMATS
 from services.documents.parsing.limits import Limits
@@ -68,10 +68,8 @@ class TestPdf:
 
     @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
     def test_a_password_is_a_reason(self, parse: Parse, algorithm: str) -> None:
-        writer = PdfWriter(clone_from=PdfReader(io.BytesIO(files.pdf([[(10, "text")]]))))
-        writer.encrypt("swordfish", algorithm=algorithm)
         with pytest.raises(ParseFailed) as failed:
-            parse(written(writer))
+            parse(files.encrypted(files.pdf([[(10, "text")]]), algorithm))
         assert failed.value.reason is Reason.ENCRYPTED
 
     def test_a_password_that_only_forbids_changes_is_none(self, parse: Parse) -> None:

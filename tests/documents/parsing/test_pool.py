@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.failures import ParseFailed, Reason
 from services.documents.parsing.limits import MIB, Limits
 from services.documents.parsing.pool import ParserPool
@@ -66,7 +66,9 @@ class TestFailure:
         failed = failure(hostile, file, deed, Limits(seconds=0.3))
         assert (failed.reason, failed.retryable) == (Reason.TIMEOUT, True)
 
-    @pytest.mark.parametrize("deed", ["crash", "shout", "linger", "boast", "lie", "overstate", "misplace", "babble"])
+    @pytest.mark.parametrize(
+        "deed", ["crash", "shout", "linger", "boast", "lie", "overstate", "misplace", "babble", "mutter"]
+    )
     def test_a_parser_that_crashes_or_talks_nonsense_may_be_tried_again(
         self, hostile: ParserPool, file: Path, deed: str
     ) -> None:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.sniff import sniff
 from tests.documents.parsing import files
 

@@ -53,6 +53,14 @@ class TestEnqueue:
         assert [row.subject for row in rows] == [str(number) for number in range(50)]
         assert [row.job_id for row in rows] == ids
 
+    @pytest.mark.parametrize("others", [{}, {"unique_key": "k"}])
+    def test_a_restricted_one_is_so_alone_and_among_many(self, bench: Bench, others: dict[str, str]) -> None:
+        workspace = new_id()
+        new = [bench.new(restricted=True, **others), bench.new("test.open"), bench.new("test.also_open")]
+        ids = bench.add(*new, workspace_id=workspace) + bench.add(bench.new(restricted=True), workspace_id=workspace)
+        found = [bench.get(job_id, workspace) for job_id in ids]
+        assert [job.restricted for job in found if job is not None] == [True, False, False, True]
+
     @pytest.mark.usefixtures("caller")
     def test_a_users_unit_says_whose_it_is(self, units: Units[Session], bench: Bench) -> None:
         workspace = new_id()

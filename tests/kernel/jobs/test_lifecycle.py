@@ -218,6 +218,7 @@ def _fresh(found: UUID, new: NewJob, now: datetime) -> Job:
         dead_reason="",
         last_error="",
         actor="services/test",
+        restricted=new.restricted,
         create_time=now,
         run_time=new.run_at or now,
         lease_time=None,

@@ -8,7 +8,7 @@ import structlog
 
 from services.kernel.deadline import reset_deadline, set_deadline
 from services.search.embedders.breaker import Breaker
-from services.search.embedders.port import ProviderBusy, ProviderRefused, ProviderUnavailable
+from services.search.embedders.port import ProviderBusy, ProviderRefused, ProviderUnavailable, TextRefused
 from tests.search.embedders.held_time import HeldTime
 
 AWAY = ProviderUnavailable("away")
@@ -82,6 +82,23 @@ def test_goes_on_where_one_query_breaks_for_a_reason_of_its_own(breaker: Breaker
 def test_is_not_left_alone_because_enough_was_asked_of_it(breaker: Breaker) -> None:
     fail(breaker, ProviderBusy("enough", timedelta(seconds=5)))
     assert asks(breaker)
+
+
+def test_is_not_left_alone_because_of_one_text(breaker: Breaker, held: HeldTime) -> None:
+    fail(breaker, TextRefused("too long"))
+    assert asks(breaker)
+    fail(breaker, AWAY)
+    held.sleep(10)
+    # Who answers that is back.
+    fail(breaker, TextRefused("too long"))
+    with breaker.trying():
+        assert asks(breaker)
+
+
+def test_an_answer_from_before_it_failed_does_not_call_it_back(breaker: Breaker) -> None:
+    with breaker.trying():
+        fail(breaker, AWAY)
+    assert not asks(breaker)
 
 
 @pytest.mark.parametrize(("left", "asked"), [(0.5, True), (5, False)])

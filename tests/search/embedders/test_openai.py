@@ -17,7 +17,7 @@ from services.kernel.config import ConfigError
 from services.kernel.deadline import reset_deadline, set_deadline
 from services.kernel.errors import CallDeadlineExceeded
 from services.search.embedders.openai import OpenAiEmbedder
-from services.search.embedders.port import Embedder, ProviderRefused, ProviderUnavailable
+from services.search.embedders.port import Embedder, ProviderRefused, ProviderUnavailable, TextRefused
 from tests.search.embedders.held_time import HeldTime
 from tests.search.embedders.provider import (
     KEY,
@@ -215,6 +215,33 @@ class TestRefused:
         with pytest.raises(ProviderRefused, match=reason):
             embedder.embed_texts(TEXTS)
         assert len(provider.asked) == 1
+
+    @pytest.mark.parametrize(
+        ("manner", "of_text"),
+        [
+            (failing(400, "content_filter"), True),
+            (failing(413), True),
+            (failing(422), True),
+            (embedding(lambda text: [1.0, None, 2.0, 3.0]), True),
+            (embedding(lambda text: [0, 0, 0, 0]), True),
+            (failing(400, "invalid_api_key"), False),
+            (failing(400, "model_not_found"), False),
+            (failing(401), False),
+            (failing(402), False),
+            (failing(404), False),
+            (failing(429, "insufficient_quota"), False),
+            (saying(302, location="http://127.0.0.1:1/"), False),
+            (embedding(lambda text: [1.0, 2.0, 3.0]), False),
+            (saying(200, "<html>Welcome</html>"), False),
+        ],
+    )
+    def test_a_text_is_told_from_all_of_them(
+        self, embedder: OpenAiEmbedder, provider: Provider, manner: Manner, of_text: bool
+    ) -> None:
+        provider.manners = [manner]
+        with pytest.raises(ProviderRefused) as refusal:
+            embedder.embed_query("one")
+        assert isinstance(refusal.value, TextRefused) is of_text
 
     @pytest.mark.parametrize(
         ("manner", "reason"),

@@ -1,5 +1,7 @@
 """What a process keeps of models: no more than serve."""
 
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -18,7 +20,9 @@ PARTS = Projection({"fox": 0, "wolf": 1}, np.ones((2, 3), np.float16)).to_parts(
 
 
 def model(workspace_id: UUID) -> Model:
-    return Model(workspace_id, new_id(), EmbedderKind.LSA, "lsa-3", 3, ModelState.LIVE, 300, 300, 300, False, 0, NOON)
+    return Model(
+        workspace_id, new_id(), EmbedderKind.LSA, "lsa-3", 3, ModelState.LIVE, 300, 300, 300, False, 0, NOON, NOON
+    )
 
 
 class TestProjections:
@@ -41,3 +45,13 @@ class TestProjections:
         assert read == [one.model_id for one in (other, first, second, third)]
         projections.of(uow, first)
         assert read[-1] == first.model_id
+
+    def test_are_read_anew_when_words_were_taken_out(self) -> None:
+        kept = [PARTS, Projection({"wolf": 0}, np.ones((1, 3), np.float16)).to_parts()]
+        models = SimpleNamespace(parts=lambda model: kept[model.prune_time > NOON])
+        # Any: of a unit of work, this is all that is asked.
+        uow = cast("SearchUnitOfWork", cast("Any", SimpleNamespace(repo=SimpleNamespace(models=models))))
+        projections, before = Projections(1_000_000), model(new_id())
+        assert "fox" in projections.of(uow, before).rows
+        assert "fox" not in projections.of(uow, replace(before, prune_time=NOON + timedelta(days=7))).rows
+        assert len(projections._cache.get(before.workspace_id) or ()) == 1

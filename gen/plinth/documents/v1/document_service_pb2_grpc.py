@@ -131,7 +131,8 @@ class DocumentServiceServicer:
         not seen by many. A name that a document has which the caller may not see is taken.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE where a
+        document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +144,7 @@ class DocumentServiceServicer:
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
-        DEPENDENCY_UNAVAILABLE.
+        DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +155,7 @@ class DocumentServiceServicer:
         most 100 under way in a workspace, and what they announce counts as stored from now on.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED, NOT_FOUND where the workspace is purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +185,8 @@ class DocumentServiceServicer:
         """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE,
+        CONCURRENT_UPDATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,9 +213,9 @@ class DocumentServiceServicer:
     def ListDocuments(self, request, context):
         """Lists the documents that the caller may see, oldest first unless `order_by` says otherwise.
 
-        `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata` (`metadata.year = "2025"`,
-        or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by` (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with
-        `desc` if wished.
+        `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata`
+        (`metadata.year = "2025"`, or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by`
+        (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with `desc` if wished.
 
         Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """

@@ -43,7 +43,8 @@ class DocumentServiceStub:
     not seen by many. A name that a document has which the caller may not see is taken.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE where a
+    document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _grpc.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]
     """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
@@ -51,14 +52,14 @@ class DocumentServiceStub:
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
-    DEPENDENCY_UNAVAILABLE.
+    DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE, NOT_FOUND.
     """
     StartUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.StartUploadRequest, _document_service_pb2.StartUploadResponse]
     """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
     most 100 under way in a workspace, and what they announce counts as stored from now on.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED, NOT_FOUND where the workspace is purged.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.GetUploadRequest, _document_service_pb2.GetUploadResponse]
     """Returns an upload under way: after a break, `received_bytes` says where to go on.
@@ -76,7 +77,8 @@ class DocumentServiceStub:
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE,
+    CONCURRENT_UPDATE.
     """
     CancelUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.CancelUploadRequest, _document_service_pb2.CancelUploadResponse]
     """Throws an upload away with all that has arrived.
@@ -91,9 +93,9 @@ class DocumentServiceStub:
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentsRequest, _document_service_pb2.ListDocumentsResponse]
     """Lists the documents that the caller may see, oldest first unless `order_by` says otherwise.
 
-    `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata` (`metadata.year = "2025"`,
-    or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by` (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with
-    `desc` if wished.
+    `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata`
+    (`metadata.year = "2025"`, or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by`
+    (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with `desc` if wished.
 
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
@@ -152,7 +154,8 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     not seen by many. A name that a document has which the caller may not see is taken.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE where a
+    document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]  # type: ignore[assignment]
     """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
@@ -160,14 +163,14 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
-    DEPENDENCY_UNAVAILABLE.
+    DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE, NOT_FOUND.
     """
     StartUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.StartUploadRequest, _document_service_pb2.StartUploadResponse]  # type: ignore[assignment]
     """Begins the upload of a large file in parts, over as many connections as it takes. It may take seven days. A caller has at
     most 100 under way in a workspace, and what they announce counts as stored from now on.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
+    VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED, NOT_FOUND where the workspace is purged.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.GetUploadRequest, _document_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns an upload under way: after a break, `received_bytes` says where to go on.
@@ -185,7 +188,8 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+    VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE,
+    CONCURRENT_UPDATE.
     """
     CancelUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.CancelUploadRequest, _document_service_pb2.CancelUploadResponse]  # type: ignore[assignment]
     """Throws an upload away with all that has arrived.
@@ -200,9 +204,9 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     ListDocuments: _aio.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentsRequest, _document_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists the documents that the caller may see, oldest first unless `order_by` says otherwise.
 
-    `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata` (`metadata.year = "2025"`,
-    or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by` (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with
-    `desc` if wished.
+    `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata`
+    (`metadata.year = "2025"`, or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by`
+    (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with `desc` if wished.
 
     Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
@@ -263,7 +267,8 @@ class DocumentServiceServicer:
         not seen by many. A name that a document has which the caller may not see is taken.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEPENDENCY_UNAVAILABLE.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE where a
+        document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
         """
 
     def UploadDocument(
@@ -276,7 +281,7 @@ class DocumentServiceServicer:
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
-        DEPENDENCY_UNAVAILABLE.
+        DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE, NOT_FOUND.
         """
 
     def StartUpload(
@@ -288,7 +293,7 @@ class DocumentServiceServicer:
         most 100 under way in a workspace, and what they announce counts as stored from now on.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED,
-        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED.
+        VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED, UPLOAD_LIMIT_REACHED, NOT_FOUND where the workspace is purged.
         """
 
     def GetUpload(
@@ -321,7 +326,8 @@ class DocumentServiceServicer:
         """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_INCOMPLETE, CONTENT_HASH_MISMATCH, DOCUMENT_TOO_LARGE, DOCUMENT_NAME_TAKEN,
-        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE.
+        VISIBILITY_INVALID, DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, DEADLINE_EXCEEDED, DEPENDENCY_UNAVAILABLE,
+        CONCURRENT_UPDATE.
         """
 
     def CancelUpload(
@@ -351,9 +357,9 @@ class DocumentServiceServicer:
     ) -> _typing.Union[_document_service_pb2.ListDocumentsResponse, _abc.Awaitable[_document_service_pb2.ListDocumentsResponse]]:
         """Lists the documents that the caller may see, oldest first unless `order_by` says otherwise.
 
-        `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata` (`metadata.year = "2025"`,
-        or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by` (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with
-        `desc` if wished.
+        `filter` (AIP-160) knows `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `metadata`
+        (`metadata.year = "2025"`, or `metadata:year`), `ingestion_state`, `size_bytes`, `create_time` and `update_time`. `order_by`
+        (AIP-132) knows `display_name`, `size_bytes`, `create_time` and `update_time`, each with `desc` if wished.
 
         Errors: FIELDS_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """

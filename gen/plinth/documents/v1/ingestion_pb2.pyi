@@ -91,7 +91,7 @@ class _IngestionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inges
     INGESTION_REASON_TOO_LARGE: _IngestionReason.ValueType  # 3
     """It holds, or unpacks to, more than is read."""
     INGESTION_REASON_TIMEOUT: _IngestionReason.ValueType  # 4
-    """Reading it took too long."""
+    """Reading it took too long, or search did not take it in within the time that there is for one."""
     INGESTION_REASON_UNSUPPORTED: _IngestionReason.ValueType  # 5
     """No text is read out of files of its kind."""
     INGESTION_REASON_PARSER_CRASHED: _IngestionReason.ValueType  # 6
@@ -99,7 +99,7 @@ class _IngestionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inges
     INGESTION_REASON_PROVIDER_UNAVAILABLE: _IngestionReason.ValueType  # 7
     """The embedder's provider did not answer."""
     INGESTION_REASON_PROVIDER_REFUSED: _IngestionReason.ValueType  # 8
-    """The embedder's provider refused, e.g. its key."""
+    """The embedder's provider refused: the key, say, which is waited for, or this text."""
     INGESTION_REASON_DEPENDENCY_UNAVAILABLE: _IngestionReason.ValueType  # 9
     """The blob store, the database or the index did not answer."""
     INGESTION_REASON_INTERNAL: _IngestionReason.ValueType  # 10
@@ -117,7 +117,7 @@ INGESTION_REASON_CORRUPT: IngestionReason.ValueType  # 2
 INGESTION_REASON_TOO_LARGE: IngestionReason.ValueType  # 3
 """It holds, or unpacks to, more than is read."""
 INGESTION_REASON_TIMEOUT: IngestionReason.ValueType  # 4
-"""Reading it took too long."""
+"""Reading it took too long, or search did not take it in within the time that there is for one."""
 INGESTION_REASON_UNSUPPORTED: IngestionReason.ValueType  # 5
 """No text is read out of files of its kind."""
 INGESTION_REASON_PARSER_CRASHED: IngestionReason.ValueType  # 6
@@ -125,7 +125,7 @@ INGESTION_REASON_PARSER_CRASHED: IngestionReason.ValueType  # 6
 INGESTION_REASON_PROVIDER_UNAVAILABLE: IngestionReason.ValueType  # 7
 """The embedder's provider did not answer."""
 INGESTION_REASON_PROVIDER_REFUSED: IngestionReason.ValueType  # 8
-"""The embedder's provider refused, e.g. its key."""
+"""The embedder's provider refused: the key, say, which is waited for, or this text."""
 INGESTION_REASON_DEPENDENCY_UNAVAILABLE: IngestionReason.ValueType  # 9
 """The blob store, the database or the index did not answer."""
 INGESTION_REASON_INTERNAL: IngestionReason.ValueType  # 10
@@ -177,7 +177,7 @@ class Ingestion(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___IngestionAttempt]:
-        """What came of each attempt that ended, the oldest first: the last 20."""
+        """What came of each attempt that ended, the oldest first: at most the last 20."""
 
     @_builtins.property
     def retry_time(self) -> _timestamp_pb2.Timestamp:

@@ -127,8 +127,8 @@ class IngestionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeadIngestions(self, request, context):
-        """Begins all dead ingestions again that died since a time, or for one of some reasons; at most 1,000 in a call, the oldest
-        first. The answer says how many, and whether there are more.
+        """Begins all dead ingestions again, of those since a time and for one of some reasons where these are stated; at most 1,000 in
+        a call, the oldest first. The answer says how many, and whether there are more.
 
         Errors: FIELDS_INVALID.
         """

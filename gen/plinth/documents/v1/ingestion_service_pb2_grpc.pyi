@@ -64,8 +64,8 @@ class IngestionServiceStub:
     Errors: NOT_FOUND, INGESTION_STATE_CONFLICT where a newer one of the document has begun.
     """
     RetryDeadIngestions: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.RetryDeadIngestionsRequest, _ingestion_service_pb2.RetryDeadIngestionsResponse]
-    """Begins all dead ingestions again that died since a time, or for one of some reasons; at most 1,000 in a call, the oldest
-    first. The answer says how many, and whether there are more.
+    """Begins all dead ingestions again, of those since a time and for one of some reasons where these are stated; at most 1,000 in
+    a call, the oldest first. The answer says how many, and whether there are more.
 
     Errors: FIELDS_INVALID.
     """
@@ -111,8 +111,8 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     Errors: NOT_FOUND, INGESTION_STATE_CONFLICT where a newer one of the document has begun.
     """
     RetryDeadIngestions: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.RetryDeadIngestionsRequest, _ingestion_service_pb2.RetryDeadIngestionsResponse]  # type: ignore[assignment]
-    """Begins all dead ingestions again that died since a time, or for one of some reasons; at most 1,000 in a call, the oldest
-    first. The answer says how many, and whether there are more.
+    """Begins all dead ingestions again, of those since a time and for one of some reasons where these are stated; at most 1,000 in
+    a call, the oldest first. The answer says how many, and whether there are more.
 
     Errors: FIELDS_INVALID.
     """
@@ -185,8 +185,8 @@ class IngestionServiceServicer:
         request: _ingestion_service_pb2.RetryDeadIngestionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.RetryDeadIngestionsResponse, _abc.Awaitable[_ingestion_service_pb2.RetryDeadIngestionsResponse]]:
-        """Begins all dead ingestions again that died since a time, or for one of some reasons; at most 1,000 in a call, the oldest
-        first. The answer says how many, and whether there are more.
+        """Begins all dead ingestions again, of those since a time and for one of some reasons where these are stated; at most 1,000 in
+        a call, the oldest first. The answer says how many, and whether there are more.
 
         Errors: FIELDS_INVALID.
         """

@@ -207,7 +207,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EMBEDDER_UNAVAILABLE: _ErrorReason.ValueType  # 602
     """The embedder's provider does not answer; `RetryInfo` says when to try again. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
     ERROR_REASON_EMBEDDER_REFUSED: _ErrorReason.ValueType  # 603
-    """The embedder's provider refuses, e.g. its key. Example: {"problem": "the key is not accepted"}"""
+    """The embedder's provider refuses a `text`, or, as a `provider`, all that it is asked (e.g. its key is bad). Example: {"problem": "the key is not accepted", "scope": "provider"}"""
     ERROR_REASON_VERSION_OUTDATED: _ErrorReason.ValueType  # 604
     """A newer version of the document was published, or it is deleted. Example: {"version": "3"}"""
     ERROR_REASON_CHUNKS_MISSING: _ErrorReason.ValueType  # 605
@@ -404,7 +404,7 @@ ERROR_REASON_EMBEDDER_NOT_CONFIGURED: ErrorReason.ValueType  # 601
 ERROR_REASON_EMBEDDER_UNAVAILABLE: ErrorReason.ValueType  # 602
 """The embedder's provider does not answer; `RetryInfo` says when to try again. Example: {"embedder": "EMBEDDER_KIND_OPENAI"}"""
 ERROR_REASON_EMBEDDER_REFUSED: ErrorReason.ValueType  # 603
-"""The embedder's provider refuses, e.g. its key. Example: {"problem": "the key is not accepted"}"""
+"""The embedder's provider refuses a `text`, or, as a `provider`, all that it is asked (e.g. its key is bad). Example: {"problem": "the key is not accepted", "scope": "provider"}"""
 ERROR_REASON_VERSION_OUTDATED: ErrorReason.ValueType  # 604
 """A newer version of the document was published, or it is deleted. Example: {"version": "3"}"""
 ERROR_REASON_CHUNKS_MISSING: ErrorReason.ValueType  # 605

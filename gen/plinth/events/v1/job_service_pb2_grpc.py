@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it.
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
     """
 
     def __init__(self, channel):
@@ -73,7 +74,8 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it.
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
     """
 
     def ListJobs(self, request, context):
@@ -191,7 +193,8 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it.
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
     """
 
     @staticmethod

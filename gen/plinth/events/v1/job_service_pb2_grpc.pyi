@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it."""
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -76,7 +78,9 @@ class JobServiceStub:
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it."""
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
@@ -121,7 +125,9 @@ class JobServiceAsyncStub(JobServiceStub):
     """
 
 class JobServiceServicer:
-    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it."""
+    """The durable work of a workspace: what waits, runs, ended, and what needs somebody to look at it. Work about what not everyone
+    there may know of, such as the ingestion of a document, is there for owners of the workspace alone.
+    """
 
     def ListJobs(
         self,

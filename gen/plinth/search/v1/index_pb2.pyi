@@ -76,16 +76,18 @@ class Index(_message.Message):
     log_queries: _builtins.bool
     """Whether queries are kept for analytics, for 90 days. Where they are kept no more, those that were are deleted."""
     document_count: _builtins.int
-    """How many documents can be found."""
+    """How many documents can be found, as far as the caller may see them: so are all figures here."""
     passage_count: _builtins.int
-    """How many passages."""
+    """How many passages these have."""
     term_count: _builtins.int
-    """How many terms these have together."""
+    """How many terms those have together; estimated by their share where the caller does not see all."""
     etag: _builtins.str
     """Changes with every change of its settings."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The languages of the passages, the most frequent first, as BCP 47 tags."""
+        """The languages of the passages, the most frequent first, as BCP 47 tags; of a caller who does not see all, those of the
+        documents that they see.
+        """
 
     @_builtins.property
     def live(self) -> Global___VectorSet:
@@ -97,7 +99,9 @@ class Index(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When something was published last."""
+        """When something in it was published, changed or deleted last; of a caller who does not see all, when one of the documents
+        that they see was changed last.
+        """
 
     def __init__(
         self,
@@ -141,7 +145,7 @@ class VectorSet(_message.Message):
     dimensions: _builtins.int
     """How many numbers a vector has."""
     vector_count: _builtins.int
-    """How many passages have theirs."""
+    """How many passages have theirs; by share, as above."""
     approximate: _builtins.bool
     """Whether nearest vectors are found by an HNSW graph, rather than by comparing all."""
     @_builtins.property

@@ -375,12 +375,17 @@ class StageChunksResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PUBLISHED_VERSION_FIELD_NUMBER: _builtins.int
+    published_version: _builtins.int
+    """The version of the document that can be found meanwhile; 0: none."""
     def __init__(
         self,
+        *,
+        published_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["published_version", b"published_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

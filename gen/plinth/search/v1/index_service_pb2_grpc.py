@@ -83,7 +83,7 @@ class IndexServiceServicer:
     def UpdateIndex(self, request, context):
         """Changes how the workspace is searched. The etag of the resource is required.
 
-        Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED.
+        Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the workspace is purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,9 +100,10 @@ class IndexServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StageChunks(self, request, context):
-        """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing.
+        """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing, and
+        without any it tells what can be found.
 
-        Errors: FIELDS_INVALID, VERSION_OUTDATED.
+        Errors: FIELDS_INVALID, VERSION_OUTDATED, NOT_FOUND where the workspace is purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +112,8 @@ class IndexServiceServicer:
     def EmbedChunks(self, request, context):
         """Gives staged passages of a version their vectors: some of those that lack one; to be called until none is left.
 
-        Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED.
+        Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the
+        workspace is purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +122,8 @@ class IndexServiceServicer:
     def PublishDocument(self, request, context):
         """Puts the staged passages of a version in the place of those of the version before, all at once; only what differs changes.
 
-        Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged.
+        Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged, CONCURRENT_UPDATE, NOT_FOUND where the workspace is
+        purged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

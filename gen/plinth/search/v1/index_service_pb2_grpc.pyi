@@ -41,7 +41,7 @@ class IndexServiceStub:
     UpdateIndex: _grpc.UnaryUnaryMultiCallable[_index_service_pb2.UpdateIndexRequest, _index_service_pb2.UpdateIndexResponse]
     """Changes how the workspace is searched. The etag of the resource is required.
 
-    Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED.
+    Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the workspace is purged.
     """
     RebuildIndex: _grpc.UnaryUnaryMultiCallable[_index_service_pb2.RebuildIndexRequest, _index_service_pb2.RebuildIndexResponse]
     """Builds postings and vectors anew out of the passages, beside what serves, and swaps them when they are whole. While one is
@@ -50,19 +50,22 @@ class IndexServiceStub:
     Errors: NOT_FOUND.
     """
     StageChunks: _grpc.UnaryUnaryMultiCallable[_index_service_pb2.StageChunksRequest, _index_service_pb2.StageChunksResponse]
-    """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing.
+    """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing, and
+    without any it tells what can be found.
 
-    Errors: FIELDS_INVALID, VERSION_OUTDATED.
+    Errors: FIELDS_INVALID, VERSION_OUTDATED, NOT_FOUND where the workspace is purged.
     """
     EmbedChunks: _grpc.UnaryUnaryMultiCallable[_index_service_pb2.EmbedChunksRequest, _index_service_pb2.EmbedChunksResponse]
     """Gives staged passages of a version their vectors: some of those that lack one; to be called until none is left.
 
-    Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED.
+    Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the
+    workspace is purged.
     """
     PublishDocument: _grpc.UnaryUnaryMultiCallable[_index_service_pb2.PublishDocumentRequest, _index_service_pb2.PublishDocumentResponse]
     """Puts the staged passages of a version in the place of those of the version before, all at once; only what differs changes.
 
-    Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged.
+    Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged, CONCURRENT_UPDATE, NOT_FOUND where the workspace is
+    purged.
     """
 
 @_typing.type_check_only
@@ -78,7 +81,7 @@ class IndexServiceAsyncStub(IndexServiceStub):
     UpdateIndex: _aio.UnaryUnaryMultiCallable[_index_service_pb2.UpdateIndexRequest, _index_service_pb2.UpdateIndexResponse]  # type: ignore[assignment]
     """Changes how the workspace is searched. The etag of the resource is required.
 
-    Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED.
+    Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the workspace is purged.
     """
     RebuildIndex: _aio.UnaryUnaryMultiCallable[_index_service_pb2.RebuildIndexRequest, _index_service_pb2.RebuildIndexResponse]  # type: ignore[assignment]
     """Builds postings and vectors anew out of the passages, beside what serves, and swaps them when they are whole. While one is
@@ -87,19 +90,22 @@ class IndexServiceAsyncStub(IndexServiceStub):
     Errors: NOT_FOUND.
     """
     StageChunks: _aio.UnaryUnaryMultiCallable[_index_service_pb2.StageChunksRequest, _index_service_pb2.StageChunksResponse]  # type: ignore[assignment]
-    """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing.
+    """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing, and
+    without any it tells what can be found.
 
-    Errors: FIELDS_INVALID, VERSION_OUTDATED.
+    Errors: FIELDS_INVALID, VERSION_OUTDATED, NOT_FOUND where the workspace is purged.
     """
     EmbedChunks: _aio.UnaryUnaryMultiCallable[_index_service_pb2.EmbedChunksRequest, _index_service_pb2.EmbedChunksResponse]  # type: ignore[assignment]
     """Gives staged passages of a version their vectors: some of those that lack one; to be called until none is left.
 
-    Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED.
+    Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the
+    workspace is purged.
     """
     PublishDocument: _aio.UnaryUnaryMultiCallable[_index_service_pb2.PublishDocumentRequest, _index_service_pb2.PublishDocumentResponse]  # type: ignore[assignment]
     """Puts the staged passages of a version in the place of those of the version before, all at once; only what differs changes.
 
-    Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged.
+    Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged, CONCURRENT_UPDATE, NOT_FOUND where the workspace is
+    purged.
     """
 
 class IndexServiceServicer:
@@ -122,7 +128,7 @@ class IndexServiceServicer:
     ) -> _typing.Union[_index_service_pb2.UpdateIndexResponse, _abc.Awaitable[_index_service_pb2.UpdateIndexResponse]]:
         """Changes how the workspace is searched. The etag of the resource is required.
 
-        Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED.
+        Errors: FIELDS_INVALID, ETAG_REQUIRED, ETAG_MISMATCH, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the workspace is purged.
         """
 
     def RebuildIndex(
@@ -141,9 +147,10 @@ class IndexServiceServicer:
         request: _index_service_pb2.StageChunksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_index_service_pb2.StageChunksResponse, _abc.Awaitable[_index_service_pb2.StageChunksResponse]]:
-        """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing.
+        """Takes some passages of a version of a document, to be published when all are here. The same passages again change nothing, and
+        without any it tells what can be found.
 
-        Errors: FIELDS_INVALID, VERSION_OUTDATED.
+        Errors: FIELDS_INVALID, VERSION_OUTDATED, NOT_FOUND where the workspace is purged.
         """
 
     def EmbedChunks(
@@ -153,7 +160,8 @@ class IndexServiceServicer:
     ) -> _typing.Union[_index_service_pb2.EmbedChunksResponse, _abc.Awaitable[_index_service_pb2.EmbedChunksResponse]]:
         """Gives staged passages of a version their vectors: some of those that lack one; to be called until none is left.
 
-        Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED.
+        Errors: VERSION_OUTDATED, EMBEDDER_UNAVAILABLE with RetryInfo, EMBEDDER_REFUSED, EMBEDDER_NOT_CONFIGURED, NOT_FOUND where the
+        workspace is purged.
         """
 
     def PublishDocument(
@@ -163,7 +171,8 @@ class IndexServiceServicer:
     ) -> _typing.Union[_index_service_pb2.PublishDocumentResponse, _abc.Awaitable[_index_service_pb2.PublishDocumentResponse]]:
         """Puts the staged passages of a version in the place of those of the version before, all at once; only what differs changes.
 
-        Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged.
+        Errors: VERSION_OUTDATED, CHUNKS_MISSING where not all are staged, CONCURRENT_UPDATE, NOT_FOUND where the workspace is
+        purged.
         """
 
 def add_IndexServiceServicer_to_server(servicer: IndexServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

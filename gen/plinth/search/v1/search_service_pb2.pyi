@@ -37,7 +37,7 @@ class SearchRequest(_message.Message):
     parent: _builtins.str
     """`workspaces/{uuid}`"""
     query: _builtins.str
-    """What is looked for: 1 to 1,000 characters."""
+    """What is looked for: 1 to 1,000 characters; line ends and tabs, as pasted text has them, are spaces."""
     mode: _hit_pb2.SearchMode.ValueType
     """How it is matched; unspecified: SEARCH_MODE_HYBRID, which is by words alone where the index has no vectors yet, or what makes them
     does not answer. The answer says how it was matched.
@@ -210,7 +210,7 @@ class ExplainHitRequest(_message.Message):
     parent: _builtins.str
     """`workspaces/{uuid}`"""
     query: _builtins.str
-    """What is looked for: 1 to 1,000 characters."""
+    """What is looked for: 1 to 1,000 characters; line ends and tabs, as pasted text has them, are spaces."""
     mode: _hit_pb2.SearchMode.ValueType
     """How it is matched; unspecified: SEARCH_MODE_HYBRID, or by words alone where the index has no vectors yet."""
     chunk: _builtins.str
@@ -256,7 +256,9 @@ class ExplainHitResponse(_message.Message):
     """How many terms passages of the workspace have on average."""
     @_builtins.property
     def hit(self) -> _hit_pb2.Hit:
-        """The passage as a hit of the query; without a rank where it is not among the best thousand."""
+        """The passage as a hit of the query; without a rank where it is not among what was ranked: the best thousand, of a hybrid
+        search the best 200 by meaning.
+        """
 
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[_hit_pb2.TermContribution]:

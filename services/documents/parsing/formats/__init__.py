@@ -8,7 +8,7 @@ from lxml.etree import LxmlError
 from openpyxl.utils.exceptions import InvalidFileException
 from pypdfium2 import PdfiumError
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.formats import docx, html, mail, markdown, ole, pdf, pptx, table, text, xlsx
 from services.documents.parsing.formats.registry import Format
 

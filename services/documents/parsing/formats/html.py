@@ -35,6 +35,9 @@ def write(text: str, out: Transcript) -> None:
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=True, remove_comments=True, remove_pis=True)
     data = text.encode("utf-8", "replace")
     root = etree.fromstring(data, parser) if text.strip() else None
+    if any(problem.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for problem in parser.error_log):
+        # libxml2 stops at a depth of 2,048, without an error where it is to recover from what is wrong.
+        out.warn("The page is too deep: what follows was left out.")
     if root is None:
         return
     _Writer(out).write(root)

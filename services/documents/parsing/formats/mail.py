@@ -6,7 +6,7 @@ from email.header import decode_header
 from email.message import Message
 from typing import BinaryIO
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.formats import html, text
 from services.documents.parsing.formats.transcript import Transcript
 

@@ -29,10 +29,11 @@ Wait = Callable[[float], None]
 
 def ask_to_forget_queries(uow: SearchUnitOfWork, index: Index) -> None:
     """Have a worker delete the log of queries, once this commits."""
-    uow.enqueue(NewJob(QUEUE, FORGET_QUERIES, unique_key=f"{index.name}/{index.version}", subject=index.name))
+    # A job that runs may have looked before the wish changed.
+    _ask(uow, FORGET_QUERIES, index.workspace_id, why=f"/{index.version}")
 
 
-class Forgetting:
+class Purging:
     """What the jobs do. `check` raises what ends one early, and is called between two commits; so does `wait`."""
 
     def __init__(self, units: SearchUnits, clock: Clock, builds: VectorBuilds) -> None:
@@ -43,7 +44,7 @@ class Forgetting:
     def begin(self, uow: SearchUnitOfWork, workspace_id: UUID) -> None:
         """Let nothing be published any more, in a unit of the workspace, and have a worker delete what there is."""
         uow.repo.indexes.purge(workspace_id, self._clock.now())
-        _ask(uow, workspace_id)
+        _ask(uow, PURGE, workspace_id)
 
     def purge(self, workspace_id: UUID, check: Check, wait: Wait) -> None:
         """Delete all that a purged workspace has; in the end, a day later, its index, too."""
@@ -68,18 +69,19 @@ class Forgetting:
             with self._units(workspace_id) as uow:
                 index = uow.repo.indexes.get(workspace_id)
                 more = index is not None and not index.log_queries
-                more = more and uow.repo.workspaces.forget_queries(workspace_id, _ROWS)
+                more = more and uow.repo.queries.remove_some(workspace_id, _ROWS)
                 uow.commit()
 
-    def end(self) -> None:
-        """Have workers see to what was purged a day ago."""
+    def ask_where_due(self) -> None:
+        """Have workers see to what was purged a day ago, and to queries that are kept although none is wanted."""
         with self._units.system() as uow:
-            purged = uow.repo.indexes.long_purged(self._clock.now() - _KEPT_FOR, _WORKSPACES)
-            for workspace_id in purged:
-                _ask(uow, workspace_id, why="/end")
+            for workspace_id in uow.repo.indexes.long_purged(self._clock.now() - _KEPT_FOR, _WORKSPACES):
+                _ask(uow, PURGE, workspace_id, why="/end")
+            for workspace_id in uow.repo.indexes.unlogged():
+                _ask(uow, FORGET_QUERIES, workspace_id)
             uow.commit()
 
 
-def _ask(uow: SearchUnitOfWork, workspace_id: UUID, *, why: str = "") -> None:
+def _ask(uow: SearchUnitOfWork, kind: str, workspace_id: UUID, *, why: str = "") -> None:
     name = INDEX.format(workspace=workspace_id)
-    uow.enqueue(NewJob(QUEUE, PURGE, workspace_id=workspace_id, unique_key=f"{name}{why}", subject=name))
+    uow.enqueue(NewJob(QUEUE, kind, workspace_id=workspace_id, unique_key=f"{name}{why}", subject=name))

@@ -1,6 +1,6 @@
 """What is let through to a parser, and what a parser reads."""
 
-from services.documents.parsing import media_types
+from services.documents.model import media_types
 from services.documents.parsing.formats import FORMATS
 
 

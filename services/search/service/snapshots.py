@@ -19,7 +19,7 @@ from services.search.model.bm25 import Corpus
 from services.search.model.postings import EMPTY, Postings, join
 from services.search.repository.documents import FIELDS
 from services.search.repository.segments import LiveSegment
-from services.search.service.memory import Memory
+from services.search.service.cache import LruCache
 from services.search.service.units import SearchUnitOfWork
 
 T = TypeVar("T")
@@ -68,10 +68,10 @@ class Snapshots:
 
     def __init__(self, max_bytes: int) -> None:
         share = max_bytes // 8
-        self._snapshots: Memory[UUID, Snapshot] = Memory(share)
-        self._masks: Memory[tuple[UUID, str, _Audiences], tuple[int, NDArray[np.bool_]]] = Memory(share)
-        self._corpora: Memory[tuple[UUID, _Audiences], tuple[int, Corpus]] = Memory(share)
-        self._postings: Memory[tuple[UUID, str], _Known] = Memory(max_bytes - 3 * share)
+        self._snapshots: LruCache[UUID, Snapshot] = LruCache(share)
+        self._masks: LruCache[tuple[UUID, str, _Audiences], tuple[int, NDArray[np.bool_]]] = LruCache(share)
+        self._corpora: LruCache[tuple[UUID, _Audiences], tuple[int, Corpus]] = LruCache(share)
+        self._postings: LruCache[tuple[UUID, str], _Known] = LruCache(max_bytes - 3 * share)
 
     def read(self, uow: SearchUnitOfWork, workspace_id: UUID, work: Callable[[Snapshot], T]) -> T:
         """What `work` makes of a snapshot of now, all of which it can still read. Raises ConcurrentUpdate."""

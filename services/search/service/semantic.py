@@ -1,6 +1,5 @@
 """Which passages are nearest to what a query means."""
 
-import time
 from collections.abc import Mapping
 from hashlib import blake2b
 from uuid import UUID
@@ -8,35 +7,26 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.embedders.breaker import Breaker
 from services.search.embedders.build import Embedders
-from services.search.embedders.pace import Time
 from services.search.errors import EmbedderNotConfigured
-from services.search.model.index import EmbedderKind
 from services.search.model.ranking import Ranking, best
 from services.search.model.vectors import Model, candidates, few
-from services.search.service.asking import asking
-from services.search.service.memory import Memory
+from services.search.service.cache import LruCache
 from services.search.service.projections import Projections
-from services.search.service.reading import Snapshot
+from services.search.service.snapshots import Snapshot
 from services.search.service.units import SearchUnitOfWork
 
 # What is kept of the queries of a process: their vectors, under digests of their texts.
 _QUERIES_BYTES = 8 * 2**20
 
 
-class Meaning:
+class SemanticSearch:
     """Vectors of queries, and the passages nearest to them."""
 
-    def __init__(self, embedders: Embedders, projections: Projections, clock: Time = time) -> None:
+    def __init__(self, embedders: Embedders, projections: Projections) -> None:
         self._embedders = embedders
         self._projections = projections
-        self._breakers = {kind: Breaker(clock) for kind in EmbedderKind}
-        self._queries: Memory[tuple[UUID, bytes], NDArray[np.float32]] = Memory(_QUERIES_BYTES)
-
-    def model(self, uow: SearchUnitOfWork, workspace_id: UUID) -> Model | None:
-        """What serves now; None: words alone."""
-        return uow.repo.models.live(workspace_id)
+        self._queries: LruCache[tuple[UUID, bytes], NDArray[np.float32]] = LruCache(_QUERIES_BYTES)
 
     def of_terms(self, uow: SearchUnitOfWork, model: Model, terms: Mapping[str, int]) -> NDArray[np.float32] | None:
         """A query's vector under a latent semantic model, which knows terms; None where it knows none of these."""
@@ -50,8 +40,7 @@ class Meaning:
         """
         if not self._embedders.may_make(model):
             raise EmbedderNotConfigured(model.embedder.wire_name)
-        with asking(model.embedder), self._breakers[model.embedder].trying():
-            vector = self._embedders.of(model.embedder).embed_query(text)
+        vector = self._embedders.of(model.embedder).embed_query(text)
         self._queries.put(_key(model, text), vector, vector.nbytes)
         return vector
 

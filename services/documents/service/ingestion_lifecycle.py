@@ -7,7 +7,7 @@ from services.documents.model.ingestions import Ingestion
 from services.documents.service import news
 from services.documents.service.units import DocumentsUnitOfWork
 from services.kernel.caller import current_caller
-from services.kernel.feed import Moved
+from services.kernel.feed import ResourceChanged
 from services.kernel.ids import new_id
 from services.kernel.jobs import NewJob
 
@@ -26,7 +26,7 @@ def begin(uow: DocumentsUnitOfWork, document: Document, now: datetime) -> Ingest
         cancelled = unfinished.cancelled(now)
         uow.repo.ingestions.save(cancelled)
         uow.emit(cancelled.name, news.ingestion_advanced(cancelled), restricted=document.hidden)
-        uow.invalidate(Moved(workspace_id, cancelled.ingestion_id))
+        uow.announce(ResourceChanged(cancelled.ingestion_id))
     uow.repo.blobs.doom(workspace_id, uow.repo.ingestions.forget_parsed(workspace_id, document_id))
     ingestion = Ingestion.received(workspace_id, document_id, document.current_version, now, ingestion_id=new_id())
     uow.repo.ingestions.add(ingestion)
@@ -46,20 +46,22 @@ def job_of(ingestion: Ingestion, *, bulk: bool = False) -> NewJob:
         unique_key=f"{ingestion.ingestion_id}/{ingestion.run}",
         max_attempts=_MOST_JOB_ATTEMPTS,
         subject=ingestion.name,
+        # Always: who may see the document changes while it waits. The others look at IngestionService.
+        restricted=True,
     )
 
 
-def look_again(uow: DocumentsUnitOfWork, document: Document) -> None:
+def tell_watchers(uow: DocumentsUnitOfWork, document: Document) -> None:
     """Have whoever watches a document's ingestion ask again whether they may."""
     if document.ingestion_id is not None:
-        uow.invalidate(Moved(document.workspace_id, document.ingestion_id))
+        uow.announce(ResourceChanged(document.ingestion_id))
 
 
-def put(uow: DocumentsUnitOfWork, ingestion: Ingestion) -> None:
+def save(uow: DocumentsUnitOfWork, ingestion: Ingestion) -> None:
     """Write the newest ingestion of a document after it moved, and tell of it; both are locked."""
     uow.repo.ingestions.save(ingestion)
     for_everyone = uow.repo.documents.follow(ingestion)
     # The audit log is of what people do.
     by_itself = current_caller().service is not None
     uow.emit(ingestion.name, news.ingestion_advanced(ingestion), restricted=not for_everyone, audited=not by_itself)
-    uow.invalidate(Moved(ingestion.workspace_id, ingestion.ingestion_id))
+    uow.announce(ResourceChanged(ingestion.ingestion_id))

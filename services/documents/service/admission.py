@@ -1,18 +1,19 @@
 """How bytes become a document, or the next version of one, whichever way they came."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from services.documents.errors import DocumentNameTaken, VisibilityInvalid
 from services.documents.model.documents import Content, Document, Facts
+from services.documents.model.uploads import Upload
 from services.documents.model.usage import Usage
 from services.documents.model.visibility import Viewer
-from services.documents.service import ingesting, news
+from services.documents.service import ingestion_lifecycle, news
 from services.documents.service.allowances import Allowances
-from services.documents.service.intake import Intake, kind_of
-from services.documents.service.storage import Storage, keep
+from services.documents.service.inspection import Inspection, kind_of
+from services.documents.service.storage import Storage, remove_upload
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits, current_viewer
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate, ResourceNotFound
@@ -20,12 +21,8 @@ from services.kernel.ids import new_id
 from services.kernel.names import WORKSPACE
 
 
-def _nothing_else(_: DocumentsUnitOfWork) -> None:
-    pass
-
-
-class Arrivals:
-    """Files that arrive in the caller's workspace."""
+class Admission:
+    """Lets files into the caller's workspace."""
 
     def __init__(self, units: DocumentsUnits, clock: Clock, storage: Storage, allowances: Allowances) -> None:
         self._units = units
@@ -61,41 +58,26 @@ class Arrivals:
 
         Raises DocumentEmpty, DocumentTooLarge, StorageLimitReached, CallDeadlineExceeded or DependencyUnavailable.
         """
-        intake = Intake(self._storage, self._allowances.of(workspace_id), usage, facts.display_name)
-        return intake.store(workspace_id, chunks)
+        inspection = Inspection(self._storage, self._allowances.of(workspace_id), usage, facts.display_name)
+        return inspection.store(workspace_id, chunks)
 
-    def file(
-        self,
-        workspace_id: UUID,
-        facts: Facts,
-        content: Content,
-        *,
-        announced: int = 0,
-        also: Callable[[DocumentsUnitOfWork], None] = _nothing_else,
-    ) -> Document:
+    def admit(self, workspace_id: UUID, facts: Facts, content: Content, *, ending: Upload | None = None) -> Document:
         """The document that the content became, or a version of; as it is where that is its newest version already.
 
-        `also` is done in the same commit, before all else; `announced` bytes of an upload count no more then. Raises
-        as `check` does, or ConcurrentUpdate.
+        An upload that it came by is gone then, and what that announced counts no more. Raises as `check` does,
+        ConcurrentUpdate, or ResourceNotFound where the upload has gone or the workspace is purged.
         """
-        now = self._clock.now()
         with self._storage.until_kept(workspace_id, content), self._units() as uow:
-            also(uow)
-            found = uow.repo.documents.lock_named(workspace_id, facts.display_name)
-            begun = self._begin(uow, workspace_id, facts, content, now) if found is None else None
-            if begun is not None:
-                document, more = begun, Usage(documents=1, version_bytes=content.size_bytes)
-            else:
-                found = found or uow.repo.documents.lock_named(workspace_id, facts.display_name)
-                if found is None:
-                    raise ConcurrentUpdate
-                document = self._go_on(uow, found, facts, content, now)
-                more = Usage(version_bytes=content.size_bytes if document is not found else 0)
-            self.take(uow, workspace_id, replace(more, upload_bytes=-announced))
+            if ending is not None:
+                if uow.repo.uploads.lock(workspace_id, ending.upload_id) is None:
+                    raise ResourceNotFound(ending.name)
+                remove_upload(uow, ending)
+            document, more = self._file(uow, workspace_id, facts, content)
+            self.charge(uow, workspace_id, replace(more, upload_bytes=-ending.size_bytes if ending else 0))
             uow.commit()
         return document
 
-    def take(self, uow: DocumentsUnitOfWork, workspace_id: UUID, more: Usage) -> None:
+    def charge(self, uow: DocumentsUnitOfWork, workspace_id: UUID, more: Usage) -> None:
         """Count what a commit adds, last of all that is done in it: of many at once those pass that there is room for.
 
         Raises DocumentLimitReached or StorageLimitReached, and ResourceNotFound where the workspace is purged.
@@ -104,6 +86,22 @@ class Arrivals:
         if after is None:
             raise ResourceNotFound(WORKSPACE.format(workspace=workspace_id))
         self._allowances.of(workspace_id).check_usage(after, more)
+
+    def _file(
+        self, uow: DocumentsUnitOfWork, workspace_id: UUID, facts: Facts, content: Content
+    ) -> tuple[Document, Usage]:
+        """The document, and what it adds to what is stored. Raises ConcurrentUpdate."""
+        now = self._clock.now()
+        before = uow.repo.documents.lock_named(workspace_id, facts.display_name)
+        if before is None:
+            begun = self._begin(uow, workspace_id, facts, content, now)
+            if begun is not None:
+                return begun, Usage(documents=1, version_bytes=content.size_bytes)
+            before = uow.repo.documents.lock_named(workspace_id, facts.display_name)
+        if before is None:
+            raise ConcurrentUpdate
+        after = self._go_on(uow, before, facts, content, now)
+        return after, Usage(version_bytes=content.size_bytes if after is not before else 0)
 
     def _begin(
         self, uow: DocumentsUnitOfWork, workspace_id: UUID, facts: Facts, content: Content, now: datetime
@@ -136,9 +134,9 @@ class Arrivals:
 def _with_version(
     uow: DocumentsUnitOfWork, document: Document, content: Content, viewer: Viewer, now: datetime
 ) -> Document:
-    keep(uow, document.workspace_id, content)
+    uow.repo.blobs.keep(document.workspace_id, content.blob_id)
     uow.repo.versions.add(document.newest(content, viewer.user_id, now))
-    return document.followed_by(ingesting.begin(uow, document, now))
+    return document.followed_by(ingestion_lifecycle.begin(uow, document, now))
 
 
 def _require_open(document: Document, facts: Facts, viewer: Viewer) -> None:

@@ -9,11 +9,8 @@ from plinth.documents.v1 import document_service_pb2, document_service_pb2_grpc
 from services.kernel.caller import Grant
 from services.kernel.names import USER, WORKSPACE
 from services.search.model.names import DOCUMENT, ROLE
-from services.search.service.reading import Snapshot, Snapshots
+from services.search.service.snapshots import Snapshot, Snapshots
 from services.search.service.units import SearchUnitOfWork
-
-# The role that holds `workspace.own`, which no other can.
-_OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class Viewer:
     @classmethod
     def of(cls, grant: Grant) -> Self:
         """Who has the grant."""
-        return cls(grant.workspace_id, grant.user_id, grant.role, grant.role == _OWNER)
+        return cls(grant.workspace_id, grant.user_id, grant.role, grant.owner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +50,7 @@ class View:
         return chunk_no < corpus.end and bool(corpus.live[chunk_no])
 
 
-class Shelf:
+class DocumentsClient:
     """Documents, as the domain that owns them tells of them. No unit of work may be open."""
 
     def __init__(self, documents: document_service_pb2_grpc.DocumentServiceStub) -> None:

@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ _ENDED = (
 )
 
 
-def long_file(pages: int = 2_000) -> bytes:
+def long_file(pages: int = 1_000) -> bytes:
     """What a parser is at for seconds, so that it is met: a PDF of many pages, each of which says little at length."""
     blank = b"BT /F 9 Tf " + b"( ) Tj " * 4_000 + b"ET"
     word = b"BT /F 9 Tf 50 700 Td (%s) Tj ET" % secrets.token_hex(8).encode()
@@ -48,7 +48,7 @@ def long_file(pages: int = 2_000) -> bytes:
 
 
 @dataclass
-class Works:
+class IngestionWorkspace:
     """What people do in one workspace, each in a line. Without anybody named, it is the owner."""
 
     shelf: Shelf
@@ -120,10 +120,17 @@ class Works:
 
     def first_hit(self, query: str, mode: hit_pb2.SearchMode.ValueType) -> str:
         """The name of the document that a search finds first; empty where it finds none."""
-        request = search_service_pb2.SearchRequest(parent=self.shelf.workspace, query=query, mode=mode, page_size=1)
+        hits = self.hits(query, mode, most=1)
+        return hits[0].display_name if hits else ""
+
+    def hits(
+        self, query: str, mode: hit_pb2.SearchMode.ValueType = hit_pb2.SEARCH_MODE_LEXICAL, *, most: int = 10
+    ) -> Sequence[hit_pb2.Hit]:
+        """What a search finds first."""
+        request = search_service_pb2.SearchRequest(parent=self.shelf.workspace, query=query, mode=mode, page_size=most)
         found = self.shelf.owner.stubs.search.Search(request)
         assert found.mode == mode
-        return found.hits[0].display_name if found.hits else ""
+        return found.hits
 
     def staged(self) -> int:
         """How many passages search keeps that are not published."""

@@ -23,7 +23,7 @@ class Time(Protocol):
         ...
 
 
-class Pace:
+class RateLimiter:
     """Two buckets, of requests and of tokens, for all threads of a process.
 
     Nobody stands in line: who needs little goes as soon as there is little, so that a query overtakes the batches.

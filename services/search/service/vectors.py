@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from services.kernel.clock import Clock
 from services.kernel.deadline import reset_deadline, seconds_left, set_deadline
 from services.search.embedders.build import Embedders
-from services.search.embedders.port import Embedder
+from services.search.embedders.guarded import GuardedEmbedder
 from services.search.errors import EmbedderRefused, EmbedderUnavailable
-from services.search.model.index import EmbedderKind, Index, VectorSet
-from services.search.model.vectors import Model, ModelState
-from services.search.service.asking import asking
+from services.search.model.index import Index, VectorSet
+from services.search.model.vectors import AT_ONCE, Model, ModelState
+from services.search.repository.vectors import Numbered
 from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.projections import Projections
 from services.search.service.units import SearchUnitOfWork, SearchUnits
@@ -26,6 +27,8 @@ from services.search.service.units import SearchUnitOfWork, SearchUnits
 _BATCHES = 8
 # What does not serve yet is worth no longer wait: its job comes by anyway.
 _PATIENCE_SECONDS = 5.0
+# Where there was no room for a graph, it is asked for again so much later.
+_GRAPH_AGAIN = timedelta(hours=1)
 _log = structlog.get_logger("plinth.search")
 
 Folded = Mapping[UUID, NDArray[np.float32]]
@@ -46,8 +49,11 @@ class Change:
     removed: Sequence[int]
 
 
-class Semantics:
-    """The vectors of the models that serve and that are made."""
+class Vectors:
+    """The vectors of the models that serve and that are made.
+
+    From `graph_from` passages on, a worker makes a graph of a model's vectors.
+    """
 
     def __init__(
         self,
@@ -59,17 +65,12 @@ class Semantics:
         *,
         graph_from: int,
     ) -> None:
-        """From `graph_from` passages on, a worker makes a graph of a model's vectors."""
         self._units = units
         self._clock = clock
         self._embedders = embedders
         self._projections = projections
         self._lifecycle = lifecycle
         self._graph_from = graph_from
-
-    def require(self, kind: EmbedderKind) -> None:
-        """Let pass only what this instance can embed with. Raises EmbedderNotConfigured."""
-        self._embedders.require(kind)
 
     def sets(self, uow: SearchUnitOfWork, workspace_id: UUID) -> tuple[VectorSet | None, VectorSet | None]:
         """What serves, and what is being made beside it."""
@@ -85,7 +86,7 @@ class Semantics:
         with self._units(workspace_id) as uow:
             models = uow.repo.models.by_state(workspace_id)
             for model in models.values():
-                if _makes_its_own(model) and model.state in _KEPT_UP:
+                if model.latent and model.ready and model.state in _KEPT_UP:
                     # The publish that follows needs it.
                     self._projections.of(uow, model)
         remaining = 0
@@ -105,11 +106,11 @@ class Semantics:
         if not terms:
             return {}
         models = uow.repo.models.by_state(workspace_id)
-        wanted = [model for state in _KEPT_UP if (model := models.get(state)) is not None and _makes_its_own(model)]
         folded: dict[UUID, NDArray[np.float32]] = {}
-        for model in wanted:
-            projection = self._projections.of(uow, model)
-            folded[model.model_id] = np.array([projection.fold(one) for one in terms])
+        for state in _KEPT_UP:
+            if (model := models.get(state)) is not None and model.latent and model.ready:
+                projection = self._projections.of(uow, model)
+                folded[model.model_id] = np.array([projection.fold(one) for one in terms])
         return folded
 
     def on_published(self, uow: SearchUnitOfWork, index: Index, change: Change) -> None:
@@ -125,10 +126,6 @@ class Semantics:
         uow.repo.vectors.unstage(index.workspace_id, change.document_id)
         self._lifecycle.follow(uow, index)
 
-    def rebuild(self, uow: SearchUnitOfWork, index: Index) -> None:
-        """Have all vectors made anew as the settings say it, in a unit that holds the index."""
-        self._lifecycle.begin_anew(uow, index)
-
     def _bring_along(self, uow: SearchUnitOfWork, index: Index, before: Model, change: Change) -> None:
         vectors, model = uow.repo.vectors, before
         if change.removed:
@@ -142,32 +139,38 @@ class Semantics:
                 model = replace(model, end_chunk_no=index.next_chunk_no)
         if model != before:
             uow.repo.models.save(model)
-        if model.state is ModelState.LIVE and not model.whole and self._embedders.may_make(model):
-            self._lifecycle.work_on(uow, index, model, why=f"/{model.end_chunk_no}")
-        if model.state is ModelState.LIVE and not model.approximate and index.chunk_count >= self._graph_from:
-            self._lifecycle.work_on(uow, index, model, why="/graph")
+        if model.state is ModelState.LIVE:
+            self._lifecycle.catch_up(uow, model)
+            if index.chunk_count >= self._graph_from and self._lacks_graph(model):
+                self._lifecycle.work_on(uow, model, why="/graph")
+
+    def _lacks_graph(self, model: Model) -> bool:
+        """Whether there might be room for one by now."""
+        last = model.graph_time
+        return not model.approximate and (last is None or last <= self._clock.now() - _GRAPH_AGAIN)
 
     def _add(self, uow: SearchUnitOfWork, model: Model, change: Change) -> tuple[int, bool]:
         """Insert the vectors of new passages: how many, and whether they are all that there can be."""
-        numbers = list(change.added.values())
-        if model.embedder is not EmbedderKind.LSA:
-            put = uow.repo.vectors.publish(model, change.document_id, change.doc_no, list(change.added), numbers)
-            return put, put == len(numbers)
+        if not model.latent:
+            if len(change.added) > AT_ONCE:
+                return 0, False
+            added = [Numbered(change.document_id, change.doc_no, *one) for one in change.added.items()]
+            put = uow.repo.vectors.publish(model, added)
+            return put, put == len(added)
         folded = change.folded.get(model.model_id)
         if folded is None:
             return 0, False
-        known = folded.any(axis=1)
-        return uow.repo.vectors.put(model, np.array(numbers, np.int32)[known], folded[known]), True
+        numbers, known = np.array(list(change.added.values()), np.int32), folded.any(axis=1)
+        return uow.repo.vectors.put(model, numbers[known], folded[known]), True
 
-    def _embed(self, model: Model, embedder: Embedder, document_id: UUID, version: int) -> int:
+    def _embed(self, model: Model, embedder: GuardedEmbedder, document_id: UUID, version: int) -> int:
         workspace_id = model.workspace_id
         for _ in range(_BATCHES):
             with self._units(workspace_id) as uow:
                 found = uow.repo.vectors.unembedded(model, document_id, version, embedder.max_batch)
             if not found:
                 return 0
-            with asking(model.embedder):
-                vectors = embedder.embed_texts([readable.whole for _, readable in found])
+            vectors = embedder.embed_texts([readable.whole for _, readable in found])
             # They are paid for: whatever comes next, they stay.
             with self._units(workspace_id) as uow:
                 ids = [chunk_id for chunk_id, _ in found]
@@ -176,9 +179,9 @@ class Semantics:
         with self._units(workspace_id) as uow:
             return uow.repo.vectors.count_unembedded(model, document_id, version)
 
-    def _embedder_of(self, model: Model) -> Embedder | None:
+    def _embedder_of(self, model: Model) -> GuardedEmbedder | None:
         """The provider of a model's vectors; None where there is none, or another one by now."""
-        if model.embedder is EmbedderKind.LSA or not model.ready or not self._embedders.may_make(model):
+        if model.latent or not model.ready or not self._embedders.may_make(model):
             return None
         return self._embedders.of(model.embedder)
 
@@ -193,8 +196,3 @@ def _no_longer_than(seconds: float) -> Iterator[None]:
         yield
     finally:
         reset_deadline(token)
-
-
-def _makes_its_own(model: Model) -> bool:
-    """Whether its vectors come from terms, and it is known how."""
-    return model.embedder is EmbedderKind.LSA and model.ready

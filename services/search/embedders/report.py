@@ -1,16 +1,14 @@
 """What a process asks of embedders, counted for Prometheus."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import Counter
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from services.search.embedders.port import Embedder, ProviderRefused, ProviderUnavailable
+from services.search.embedders.port import ProviderRefused, ProviderUnavailable
 from services.search.model.index import EmbedderKind
 
 T = TypeVar("T")
@@ -42,35 +40,3 @@ class EmbedderReport(Collector):
         finally:
             self._calls.labels(kind.value, outcome).inc()
             self._seconds.labels(kind.value).inc(time.perf_counter() - began)
-
-
-class Counted:
-    """An embedder whose calls are counted."""
-
-    def __init__(self, inner: Embedder, kind: EmbedderKind, report: EmbedderReport) -> None:
-        self._inner = inner
-        self._kind = kind
-        self._report = report
-
-    @property
-    def name(self) -> str:
-        """See Embedder."""
-        return self._inner.name
-
-    @property
-    def dimensions(self) -> int:
-        """See Embedder."""
-        return self._inner.dimensions
-
-    @property
-    def max_batch(self) -> int:
-        """See Embedder."""
-        return self._inner.max_batch
-
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See Embedder."""
-        return self._report.count(self._kind, lambda: self._inner.embed_texts(texts))
-
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        """See Embedder."""
-        return self._report.count(self._kind, lambda: self._inner.embed_query(text))

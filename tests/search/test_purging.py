@@ -11,16 +11,16 @@ from services.kernel.ids import new_id
 from services.search.errors import IndexPurged
 from services.search.model.facts import Telling
 from services.search.model.index import IndexPatch
-from services.search.service import forgetting, housekeeping
-from services.search.service.forgetting import FORGET_QUERIES, PURGE
+from services.search.service import housekeeping, purging
+from services.search.service.purging import FORGET_QUERIES, PURGE
 from tests.search.library import Library
 from tests.search.shelf import Shelf
 from tests.support.errors import refused
 
 CODE = grpc.StatusCode
 TABLES = (
-    *("indexes", "audiences", "documents", "chunks", "removed_chunks", "segments", "staged_segments", "postings"),
-    *("tombstones", "vocabulary", "staged_chunks", "early_news", "models", "vectors", "queries"),
+    *("indexes", "audiences", "documents", "chunks", "removed_chunks", "recounts", "segments", "staged_segments"),
+    *("postings", "tombstones", "vocabulary", "staged_chunks", "early_news", "models", "vectors", "queries"),
 )
 _QUERY = """insert into search.queries values (%s, gen_random_uuid(), 'who', 'lexical', '', '', 1, 1,
     gen_random_uuid(), now())"""
@@ -29,7 +29,7 @@ _QUERY = """insert into search.queries values (%s, gen_random_uuid(), 'who', 'le
 @pytest.fixture(autouse=True)
 def _little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows are deleted at once."""
-    monkeypatch.setattr(forgetting, "_ROWS", 2)
+    monkeypatch.setattr(purging, "_ROWS", 2)
     monkeypatch.setattr(housekeeping, "_ROWS", 2)
 
 
@@ -59,13 +59,13 @@ def left(library: Library) -> list[str]:
 
 def begin(library: Library) -> None:
     with library.acting(), library.services.units() as uow:
-        library.services.forgetting.begin(uow, library.workspace_id)
+        library.services.purging.begin(uow, library.workspace_id)
         uow.commit()
 
 
 def purge(library: Library, check: Callable[[], None] = lambda: None) -> None:
     with library.acting():
-        library.services.forgetting.purge(library.workspace_id, check, lambda _: None)
+        library.services.purging.purge(library.workspace_id, check, lambda _: None)
 
 
 @pytest.fixture
@@ -127,10 +127,10 @@ class TestPurge:
         begin(full)
         purge(full)
         full.database.execute("delete from jobs.jobs where workspace_id = %s", [full.workspace_id])
-        full.services.housekeeping.sweep()
+        full.services.housekeeping.sweep(lambda: None)
         assert full.jobs(PURGE) == 0
         full.age("indexes", "purge_time", timedelta(days=2))
-        full.services.housekeeping.sweep()
+        full.services.housekeeping.sweep(lambda: None)
         assert full.jobs(PURGE) == 1
         # What somebody left who was at work.
         full.database.execute(_QUERY, [full.workspace_id])
@@ -149,6 +149,17 @@ class TestQueries:
         assert steps > 1
         assert left(library) == ["indexes"]
 
+    def test_go_though_the_job_is_lost(self, library: Library) -> None:
+        self.asked(library, 1)
+        self.keep(library, keep=False)
+        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        library.services.housekeeping.sweep(lambda: None)
+        assert library.jobs(FORGET_QUERIES) == 1
+        self.forget(library, lambda: None)
+        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        library.services.housekeeping.sweep(lambda: None)
+        assert library.jobs(FORGET_QUERIES) == 0
+
     def test_stay_where_they_are_wanted_again(self, library: Library) -> None:
         self.asked(library, 1)
         self.keep(library, keep=False)
@@ -160,7 +171,7 @@ class TestQueries:
         self.asked(library, 5)
         library.age("queries", "create_time", timedelta(days=91))
         self.asked(library, 1)
-        library.services.housekeeping.sweep()
+        library.services.housekeeping.sweep(lambda: None)
         assert len(library.rows("queries", "query_id", "query")) == 1
 
     @staticmethod
@@ -178,4 +189,4 @@ class TestQueries:
     @staticmethod
     def forget(library: Library, check: Callable[[], None]) -> None:
         with library.acting():
-            library.services.forgetting.forget_queries(library.workspace_id, check)
+            library.services.purging.forget_queries(library.workspace_id, check)

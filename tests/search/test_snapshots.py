@@ -12,7 +12,7 @@ from services.search.model import segments
 from services.search.repository.documents import DocumentRepository
 from services.search.repository.postings import PostingRepository
 from services.search.service import lexical
-from services.search.service.reading import SnapshotGone, Snapshots
+from services.search.service.snapshots import SnapshotGone, Snapshots
 from tests.search.library import NOON, Library
 
 

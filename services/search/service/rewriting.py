@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from services.search.model import analysis, query, spelling
 from services.search.model.languages import primary
 from services.search.model.query import Query
-from services.search.service.reading import Snapshots
-from services.search.service.seeing import View
+from services.search.service.snapshots import Snapshots
 from services.search.service.units import SearchUnitOfWork
+from services.search.service.visibility import View
 
 # A beginning stands for so many words, the most frequent ones.
 _COMPLETIONS = 50
@@ -17,7 +17,7 @@ _CORRECTED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class Rewritten:
     """A query as it is answered, and its text; `corrected` is the same where it is not what was asked, else empty."""
 
     query: Query
@@ -25,14 +25,14 @@ class Wording:
     corrected: str
 
 
-class Wordings:
-    """Reads queries against indexes."""
+class QueryRewriter:
+    """Completes and corrects what is typed."""
 
     def __init__(self, snapshots: Snapshots) -> None:
         self._snapshots = snapshots
 
-    def read(self, uow: SearchUnitOfWork, view: View, text: str, *, prefix: bool) -> Wording:
-        """A query against an index. Words that no passage in view has are completed or corrected; see `Wording`.
+    def rewrite(self, uow: SearchUnitOfWork, view: View, text: str, *, prefix: bool) -> Rewritten:
+        """A query against an index. Words that no passage in view has are completed or corrected; see `Rewritten`.
 
         Raises SnapshotGone.
         """
@@ -40,10 +40,10 @@ class Wordings:
         asked, lacking = self._completed(uow, view, text, languages, prefix=prefix)
         slips = self._slips(uow, view, lacking)
         if not slips:
-            return Wording(asked, text, "")
+            return Rewritten(asked, text, "")
         corrected = _replaced(text, slips)
         meant, _ = self._completed(uow, view, corrected, languages, prefix=prefix)
-        return Wording(meant, corrected, corrected)
+        return Rewritten(meant, corrected, corrected)
 
     def _completed(
         self, uow: SearchUnitOfWork, view: View, text: str, languages: set[str], *, prefix: bool

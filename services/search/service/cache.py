@@ -12,7 +12,7 @@ V = TypeVar("V")
 _OVERHEAD = 600
 
 
-class Memory(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Values by key, with their sizes in bytes. Safe for many threads; a value larger than all of it is not kept."""
 
     def __init__(self, max_bytes: int) -> None:
