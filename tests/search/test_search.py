@@ -1,8 +1,5 @@
 """Search: what is found, in which order, and how it is shown."""
 
-from collections.abc import Sequence
-from uuid import UUID
-
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -11,8 +8,6 @@ from plinth.documents.v1 import document_service_pb2
 from plinth.search.v1 import index_service_pb2
 from services.kernel.ids import new_id
 from services.search.model.names import DOCUMENT
-from services.search.repository import words
-from services.search.repository.words import WordRepository
 from tests.search.archive import LEXICAL, SEMANTIC, Archive
 from tests.support.errors import refused
 
@@ -98,26 +93,6 @@ class TestWording:
         assert archive.search('"agrement"').corrected_query == ""
         assert archive.search("tenancy").corrected_query == ""
         assert archive.search("zzzzzzzz").corrected_query == ""
-
-    def test_reads_the_vocabulary_once_for_what_may_be_misspelt(
-        self, archive: Archive, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        archive.put("a", ["the tenancy agreement", "北京"])
-        asked: list[Sequence[int]] = []
-        of_lengths = WordRepository.of_lengths
-
-        def counted(
-            self: WordRepository, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
-        ) -> list[tuple[str, int]]:
-            asked.append(lengths)
-            return of_lengths(self, workspace_id, lengths, audiences)
-
-        monkeypatch.setattr(WordRepository, "of_lengths", counted)
-        assert archive.search("東京都の猫 4711").corrected_query == ""
-        assert asked == []
-        garbage = " ".join(f"agre{first}{second}" for first in "qwxyz" for second in "qwxyz")
-        assert archive.search(f"tenanzy {garbage}").corrected_query.startswith("tenancy ")
-        assert len(asked) == 1
 
 
 class TestPaging:
@@ -277,11 +252,6 @@ class TestSuggest:
             [archive.library.workspace_id],
         )
         assert archive.suggest("f", count=1) == ["fox"]
-
-    def test_looks_at_no_more_words_than_it_may(self, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(words, "_MOST_BEGUN", 2)
-        archive.put("X", ["fog fox fun fur", "fun"])
-        assert archive.suggest("f") == ["fog", "fox"]
 
 
 class TestLog:

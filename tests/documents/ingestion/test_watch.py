@@ -24,7 +24,7 @@ from services.kernel.ids import new_id
 from services.kernel.unit_of_work import UnitOfWork
 from services.runtime import Runtime
 from services.search.service.publishing import Publishing
-from tests.documents.ingestion.workspace import IngestionWorkspace, State, long_file, parsers, resume, stopped_parser
+from tests.documents.ingestion.workspace import IngestionWorkspace, State, long_file, resume, stopped_parser
 from tests.documents.shelf import text
 from tests.support.acting import acting
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -248,15 +248,16 @@ def test_sees_by_itself_what_it_was_not_told(
     document = works.shelf.create(long_file())
     with stopped_parser():
 
-        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> str:
+        async def story(watcher: IngestionWatcher, _: asyncio.Event) -> None:
             stream = moves(watcher, document.ingestion)
             await anext(stream)
             monkeypatch.setattr(UnitOfWork, "announce", lambda *_: None)
-            await asyncio.to_thread(works.cancel, document.ingestion)
-            return states([one async for one in stream])[-1]
+            document.visibility.CopyFrom(works.shelf.visible(works.shelf.owner))
+            await asyncio.to_thread(works.shelf.update, document, "visibility")
+            with pytest.raises(ResourceNotFound):
+                await anext(stream)
 
-        assert watch(story, heartbeat=timedelta(milliseconds=50)) == "CANCELLED"
-        until(lambda: not parsers(), "the end of the parser")
+        watch(story, "member", heartbeat=timedelta(milliseconds=50))
 
 
 def test_says_that_the_process_stops(works: IngestionWorkspace, watch: Any) -> None:

@@ -1,0 +1,35 @@
+"""How much of the vocabulary a query and a suggestion read."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from services.search.repository import words
+from services.search.repository.words import WordRepository
+from tests.search.archive import Archive
+
+
+def test_reads_the_vocabulary_once_for_what_may_be_misspelt(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.put("a", ["the tenancy agreement", "北京"])
+    asked: list[Sequence[int]] = []
+    of_lengths = WordRepository.of_lengths
+
+    def counted(
+        self: WordRepository, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
+    ) -> list[tuple[str, int]]:
+        asked.append(lengths)
+        return of_lengths(self, workspace_id, lengths, audiences)
+
+    monkeypatch.setattr(WordRepository, "of_lengths", counted)
+    assert archive.search("東京都の猫 4711").corrected_query == ""
+    assert asked == []
+    garbage = " ".join(f"agre{first}{second}" for first in "qwxyz" for second in "qwxyz")
+    assert archive.search(f"tenanzy {garbage}").corrected_query.startswith("tenancy ")
+    assert len(asked) == 1
+
+
+def test_looks_at_no_more_words_than_it_may(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "_MOST_BEGUN", 2)
+    archive.put("X", ["fog fox fun fur", "fun"])
+    assert archive.suggest("f") == ["fog", "fox"]
