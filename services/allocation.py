@@ -11,8 +11,8 @@ _ARENAS, _BYTES = 2, 128 * 1024
 def give_back() -> None:
     """Have glibc return what was freed, instead of keeping it for each thread's next peak.
 
-    By default a process has eight arenas a core, and each keeps its fragments: a worker of 64 threads that did one
-    large job after the other had half of its heap unused. A block that was freed also raises the size from which the
+    By default a process has eight arenas a core, and each keeps its fragments: of a worker of many threads half of the
+    heap may be unused. A block that was freed also raises the size from which the
     next ones are given back at once; a fixed one does not rise. Arenas are made as threads come, so this comes before
     them. Does nothing where the C library is another one.
     """
