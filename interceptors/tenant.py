@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from interceptors.call import Call
 from interceptors.stages import Stage
-from services.kernel.errors import NameInvalid
+from services.kernel.errors import NameInvalid, NameMismatch
 from services.kernel.names import uuid_in
 
 # What a REST call asked for, as the edge's transcoder passes it on.
@@ -17,7 +17,7 @@ class Tenant(Stage):
     """Reads the names that the method's path spells out."""
 
     def enter(self, call: Call) -> None:
-        """Raises NameInvalid for a name that does not parse, or that is of another workspace than the one before."""
+        """Raises NameInvalid for a name that does not parse, NameMismatch for one that does not go with the others."""
         if call.request is None:
             return
         self._hold_to_the_path(call, call.request)
@@ -29,7 +29,7 @@ class Tenant(Stage):
             if "workspace" in match.re.groupindex:
                 workspace_id = uuid_in(match["workspace"])
                 if call.workspace_id not in (None, workspace_id):
-                    raise NameInvalid(name_field.field, "the workspace that the other names are in")
+                    raise NameMismatch(name_field.field, "be in the workspace that the other names are in")
                 call.workspace_id = workspace_id
                 call.workspace_name = name
 
@@ -45,4 +45,4 @@ class Tenant(Stage):
             match = rest_path.regex.fullmatch(path)
             for field, value in zip(rest_path.fields, match.groups() if match else (), strict=False):
                 if field in named and named[field].read(request) != value:
-                    raise NameInvalid(field, "the one in the URL")
+                    raise NameMismatch(field, "be what the URL names")

@@ -1,5 +1,6 @@
 """Stage `validation`: the rules that the contract states for each field (protovalidate)."""
 
+import re
 from typing import Any
 
 import protovalidate
@@ -12,6 +13,9 @@ from services.kernel.errors import FieldsInvalid, FieldViolation
 _MAX_VIOLATIONS = 20
 # Of the key of a map, which may be of any length and must not crowd out the rest of the answer.
 _MAX_KEY = 64
+_UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# What protovalidate says of a resource name: its pattern, which is nothing to read.
+_NO_NAME = re.compile(r"does not match regex pattern `\^(.*/\{uuid\}.*)\$`")
 
 
 class Validation(Stage):
@@ -42,4 +46,5 @@ def _violation(violation: Any) -> FieldViolation:  # its types are another proto
         subscript = element.subscript
         if subscript is not None:
             path += f"[{str(subscript.value)[:_MAX_KEY]}]"
-    return FieldViolation(path, proto.message)
+    name = _NO_NAME.fullmatch(proto.message.replace(_UUID, "{uuid}"))
+    return FieldViolation(path, f"must be a resource name of the form {name[1]}" if name else proto.message)

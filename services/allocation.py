@@ -12,9 +12,9 @@ def give_back() -> None:
     """Have glibc return what was freed, instead of keeping it for each thread's next peak.
 
     By default a process has eight arenas a core, and each keeps its fragments: of a worker of many threads half of the
-    heap may be unused. A block that was freed also raises the size from which the
-    next ones are given back at once; a fixed one does not rise. Arenas are made as threads come, so this comes before
-    them. Does nothing where the C library is another one.
+    heap may be unused. A block that was freed also raises the size from which the next ones are given back at once; a
+    fixed one does not rise. Arenas are made as threads come, so this comes before them. Does nothing where the C
+    library is another one.
     """
     if sys.platform != "linux":
         return

@@ -1,6 +1,7 @@
 """protovalidate rules as JSON Schema keywords.
 
-What JSON Schema cannot say (CEL, rules across fields) is told in the description by the rule's own message.
+What JSON Schema cannot say (CEL, rules across fields) is told in the description by the rule's own message. Rules of
+ours that are regular expressions are said like `string.pattern`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from tools.envoy_routes import Json
 
 FIELD_RULES = "buf.validate.field"
 MESSAGE_RULES = "buf.validate.message"
+_PREDEFINED = "buf.validate.predefined"
+# How a rule of ours, in plinth/options/v1/text.proto, states the one regular expression that it is.
+_MATCHES = re.compile(r"!rule \|\| this\.matches\(r'(.*)'\)")
 _IGNORE_IF_ZERO, _IGNORE_ALWAYS = 1, 3
 
 # Rules whose names differ only in form between protovalidate and JSON Schema.
@@ -102,6 +106,15 @@ def told(found: Options | None) -> list[str]:
     return [] if found is None else [rule.message or rule.id for rule in found.cel if rule.message or rule.id]
 
 
+def told_of_texts(found: Options | None) -> list[str]:
+    """What our own rules of a text, of the texts of a list or of a map's values say that a pattern cannot."""
+    kind = found.WhichOneof("type") if found is not None else None
+    if found is None or kind not in ("string", "repeated", "map"):
+        return []
+    text = {"string": found, "repeated": found.repeated.items, "map": found.map.values}[kind].string
+    return [rule.message for rule in _predefined(text) if not _pattern_of(rule)]
+
+
 def message_rules(options: Options, contract: Contract) -> Options | None:
     """The `buf.validate.message` among the options of a message."""
     return extension(contract.pool, options, MESSAGE_RULES)
@@ -109,8 +122,29 @@ def message_rules(options: Options, contract: Contract) -> Options | None:
 
 def _refuses_empty(rule: Options) -> bool:
     format_set = any(rule.HasField(name) and getattr(rule, name) for name in ("email", "uuid"))
-    pattern = portable(rule.pattern)
+    pattern = _pattern(rule)
     return bool(rule.min_len or rule.len or format_set or (pattern and not re.search(pattern, "")))
+
+
+def _pattern(rule: Options) -> str:
+    """What a text has to match: the rule's own pattern, or that of a rule of ours."""
+    patterns = [portable(rule.pattern), *map(_pattern_of, _predefined(rule))]
+    return next(filter(None, patterns), "")
+
+
+def _predefined(rule: Options) -> list[Options]:
+    """The CEL rules that the extensions which a rule sets stand for."""
+    found: list[Options] = []
+    for field, _ in rule.ListFields():
+        options = parse_options(field.file.pool, "FieldOptions", field.GetOptions().SerializeToString())
+        predefined = extension(field.file.pool, options, _PREDEFINED) if field.is_extension else None
+        found += predefined.cel if predefined is not None else ()
+    return found
+
+
+def _pattern_of(rule: Options) -> str:
+    match = _MATCHES.fullmatch(rule.expression)
+    return portable(match[1]) if match else ""
 
 
 def _zero(kind: str | None) -> Any:
@@ -141,7 +175,7 @@ def _by_kind(kind: str, rule: Options) -> Json:
 
 def _string(rule: Options) -> Json:
     made = _translated(rule, _STRING)
-    if pattern := portable(rule.pattern):
+    if pattern := _pattern(rule):
         made["pattern"] = pattern
     if rule.HasField("len"):
         made |= {"minLength": rule.len, "maxLength": rule.len}

@@ -6,7 +6,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from tools.contract import Contract, extension, parse_options
 from tools.envoy_routes import Json
-from tools.openapi_rules import field_options, keywords, message_rules, refuses_absence, rules, told
+from tools.openapi_rules import field_options, keywords, message_rules, refuses_absence, rules, told, told_of_texts
 
 FIELD_BEHAVIOR = "google.api.field_behavior"
 _REQUIRED, _OUTPUT_ONLY, _INPUT_ONLY, _IDENTIFIER = 2, 3, 4, 8
@@ -111,7 +111,7 @@ class Schemas:
             made["writeOnly"] = True
         if options.deprecated:
             made["deprecated"] = True
-        return self._described(made, self.comment(field.full_name), told(found))
+        return self._described(made, self.comment(field.full_name), [*told(found), *told_of_texts(found)])
 
     def comment(self, full_name: str) -> str:
         """The comment above whatever has that full name, or nothing."""

@@ -6,7 +6,17 @@ from services.kernel.errors import (
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
+    NotFound,
 )
+
+
+class VersionNotFound(NotFound):
+    """The document has no version of this number."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, document: str, version: int) -> None:
+        super().__init__(f"The document has no version {version}.", resource=document, version=str(version))
 
 
 class DocumentTooLarge(InvalidArgument):

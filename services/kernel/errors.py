@@ -143,6 +143,16 @@ class NameInvalid(InvalidArgument):
         super().__init__("The resource name does not parse.", violations=[violation], field=field)
 
 
+class NameMismatch(InvalidArgument):
+    """A resource name parses, and yet is not what it must be, as another part of the request has it."""
+
+    reason = "NAME_INVALID"
+
+    def __init__(self, field: str, must: str) -> None:
+        violation = FieldViolation(field, f"must {must}")
+        super().__init__("The resource name does not go with the rest.", violations=[violation], field=field)
+
+
 class FieldsInvalid(InvalidArgument):
     """One or more fields of the request are out of bounds."""
 

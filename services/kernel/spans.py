@@ -32,7 +32,7 @@ def begin(
 
 
 @contextmanager
-def part(tracer: Tracer | None, name: str) -> Iterator[None]:
+def child_span(tracer: Tracer | None, name: str) -> Iterator[None]:
     """A span around a part of the call or job under way, and above whatever that part calls.
 
     There is none where nobody records the trace.

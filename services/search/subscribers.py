@@ -37,9 +37,9 @@ def subscriptions(services: SearchServices) -> list[Subscription[SearchRepositor
             (workspace_id,) = WORKSPACE.ids(tenancy_pb2.WorkspacePurged.FromString(event.data).workspace)
             services.purging.begin(uow, workspace_id)
         elif event.type == _DOCUMENT_UPDATED:
-            services.publishing.hear(uow, *updated_document(event))
+            services.publishing.follow(uow, *updated_document(event))
         else:
-            services.publishing.hear(uow, *deleted_document(event))
+            services.publishing.follow(uow, *deleted_document(event))
 
     types = frozenset({_DOCUMENT_UPDATED, _DOCUMENT_DELETED, _WORKSPACE_PURGED})
     return [Subscription("search.documents", types, follow, services.units)]

@@ -182,12 +182,12 @@ vocabulary = Table(
     Column("generation", Integer, nullable=False),
 )
 
-early_news = Table(
-    "early_news",
+early_changes = Table(
+    "early_changes",
     metadata,
     Column("workspace_id", UUID, primary_key=True),
     Column("document_id", UUID, primary_key=True),
-    Column("news_time", _TIME, nullable=False),
+    Column("change_time", _TIME, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("display_name", Text, nullable=False),

@@ -5,12 +5,15 @@
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
+import threading
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,7 @@ COPIES, DOCUMENTS = 4, 500
 _PROCESSES = 2
 _UPLOADS = 4
 _TENTHS = 10
-_PATIENCE, _LOOK_SECONDS = 600.0, 0.02
+_PATIENCE, _LOOK_SECONDS, _SAMPLE_SECONDS = 600.0, 0.02, 0.2
 _NO_TEXT = ".bin"
 _ENDED = """
     select count(*) filter (where state in ('indexed', 'completed_with_warnings')),
@@ -143,19 +146,24 @@ def _markitdown(rig: Rig, files: Iterable[File]) -> float:
 def _memory(
     console: Console, line: _Line, worker: Server, originals: Sequence[Path], done: int, documents: int
 ) -> list[Aim]:
-    """What the worker has in memory after each tenth of so many documents."""
+    """What the worker has in memory during each tenth of so many documents: mostly, and at most.
+
+    What it has at most is that of a moment: of a large file, of a merge of the index.
+    """
     console.print(f"A worker's memory over {documents:,} documents …", highlight=False)
-    table = Table("documents", *(Column(name, justify="right") for name in ("seconds", "MB of the worker")))
+    columns = ("seconds", "MB of the worker", "at most")
+    table = Table("documents", *(Column(name, justify="right") for name in columns))
     each, megabytes = documents // _TENTHS, list[float]()
     for tenth in range(_TENTHS):
         numbers = range(tenth * each, (tenth + 1) * each)
-        took = line.through([altered(originals[number % len(originals)], done + number) for number in numbers])
-        megabytes.append(_resident_megabytes(worker.pid))
-        table.add_row(f"{numbers.stop:,}", f"{took:.1f}", f"{megabytes[-1]:.0f}")
+        with _sampled(worker.pid) as samples:
+            took = line.through([altered(originals[number % len(originals)], done + number) for number in numbers])
+        megabytes.append(statistics.median(samples))
+        table.add_row(f"{numbers.stop:,}", f"{took:.1f}", f"{megabytes[-1]:.0f}", f"{max(samples):.0f}")
     console.print(table)
     return [
         Aim(
-            f"a worker's memory after {_TENTHS * each:,} documents, against after {2 * each:,}",
+            f"a worker's memory at the last of {_TENTHS * each:,} documents, against at {2 * each:,}",
             megabytes[-1] / megabytes[1],
             1.1,
             "×",
@@ -177,6 +185,24 @@ def altered(path: Path, number: int) -> File:
 def _commented(archive: bytes, comment: bytes) -> bytes:
     """A ZIP archive with this comment behind it, which had none."""
     return archive[:-2] + len(comment).to_bytes(2, "little") + comment
+
+
+@contextmanager
+def _sampled(pid: int) -> Iterator[list[float]]:
+    """What the process has in memory, in megabytes, looked at again and again until this is left."""
+    samples, ended = [_resident_megabytes(pid)], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(_SAMPLE_SECONDS):
+            samples.append(_resident_megabytes(pid))
+
+    with ThreadPoolExecutor(1) as sampler:
+        sampling = sampler.submit(sample)
+        try:
+            yield samples
+        finally:
+            ended.set()
+        sampling.result()
 
 
 def _resident_megabytes(pid: int) -> float:

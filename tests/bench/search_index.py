@@ -22,9 +22,8 @@ from services.search.model import postings
 from services.search.model.facts import EVERYONE, EVERYONE_ID, Document, Facts
 from services.search.model.index import Index
 from services.search.model.passages import Readable, count_words
-from services.search.model.segments import FANOUT, Segment, level_of
+from services.search.model.segments import FANOUT, Segment, SegmentState, level_of
 from services.search.model.vectors import Model, ModelState
-from services.search.repository.segments import SegmentState
 from services.search.service import SearchServices, build_search
 from tests.bench.h2load import BenchError
 from tests.support.settings import settings_for_tests

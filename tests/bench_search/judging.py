@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.model import measures
+from tests.bench_search import measures
 from tests.bench_search.collection import Collection
 
 # A query's text to the names of what was found, best first. Whatever can be asked so can be measured.

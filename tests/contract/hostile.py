@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from buf.validate import validate_pb2
 from interceptors.policy import MethodPolicy
+from plinth.options.v1 import text_pb2
 from tests.contract.fields import Leaf, behaviors
 
 UUID = "01992f00-0000-7000-8000-000000000000"
@@ -139,12 +140,14 @@ def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostil
         if exact and what not in _ENOUGH:
             continue
         # A text that may have several lines says so in its rule.
-        several_lines = what == "newline" and r"\n" in rules.pattern
+        several_lines = what == "newline" and rules.Extensions[text_pb2.lines]
         yield Hostile(what, text, minded and not opaque and not several_lines)
     for what, text in ODD.items():
         if exact and what not in _ENOUGH:
             continue
         yield Hostile(what, text, False)
+    if rules.Extensions[text_pb2.title]:
+        yield Hostile("nothing to be seen", "\u200b\u3164", minded)
     if leaf.resource:
         for what, text in BAD_NAMES.items():
             yield Hostile(f"name: {what}", text, minded)

@@ -98,6 +98,17 @@ def test_secrets_are_not_printed() -> None:
     assert bare == set()
 
 
+def test_what_people_write_is_judged_in_words() -> None:
+    """All but certain characters: that is a text of people's, and whom it is refused is told why in a sentence."""
+    patterns = {
+        leaf.field.full_name: leaf.rules.string.pattern
+        for policy in METHODS
+        for leaf in leaves(policy)
+        if leaf.kind == "string"
+    }
+    assert {name for name, pattern in patterns.items() if "[^" in pattern} == set()
+
+
 def test_every_text_in_a_request_is_bounded() -> None:
     unbounded = {
         leaf.field.full_name

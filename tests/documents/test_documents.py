@@ -63,6 +63,29 @@ class TestCreate:
         assert shelf.versions(made[0]) == list(range(8, 0, -1))
         assert sorted(state for _, state in shelf.ingestions()) == ["cancelled"] * 7 + ["received"]
 
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("of two\nlines", "must be one line without control characters, and not begin or end with a space"),
+            ("a space behind ", "must be one line without control characters, and not begin or end with a space"),
+            ("\u200b", "must have a character that can be seen"),
+            ("\u3164\ufe0f", "must have a character that can be seen"),
+        ],
+    )
+    def test_what_is_wrong_with_a_name_is_told_in_words(self, shelf: Shelf, name: str, told: str) -> None:
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            shelf.create(name=name)
+        assert (refusal.fields, refusal.told) == (["document.display_name"], [told])
+
+    @pytest.mark.parametrize("name", ["\u200fحساب.pdf", "👨\u200d👩\u200d👧", "❤\ufe0f", "हिन्दी", "한글.txt"])
+    def test_a_name_may_hold_what_is_not_seen_beside_what_is(self, shelf: Shelf, name: str) -> None:
+        assert shelf.create(name=name).display_name == name
+
+    def test_a_name_of_another_kind_is_told_its_form(self, shelf: Shelf) -> None:
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            shelf.create(visibility=document_pb2.Visibility(members=["users/ada"]))
+        assert refusal.told == ["must be a resource name of the form users/{uuid}"]
+
 
 class TestVersions:
     def test_a_name_that_is_there_gets_the_next_version_and_stays_as_it_is(self, shelf: Shelf) -> None:
@@ -105,8 +128,9 @@ class TestVersions:
 
     def test_a_version_that_is_not_there_cannot_be_read(self, shelf: Shelf) -> None:
         made = shelf.create()
-        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+        with refused(CODE.NOT_FOUND, "NOT_FOUND") as refusal:
             shelf.read(made, version=2)
+        assert refusal.metadata == {"resource": made.name, "version": "2"}
 
 
 class TestUpload:
@@ -121,6 +145,17 @@ class TestUpload:
         request.content.data = b"all of it"
         made = shelf.owner.stubs.documents.UploadDocument(iter([request])).document
         assert shelf.read(made) == b"all of it"
+
+    def test_what_the_first_message_says_is_said_again_and_not_otherwise(self, shelf: Shelf) -> None:
+        first = pb.UploadDocumentRequest(parent=shelf.workspace, display_name="said.txt", tags=["x"])
+        first.content.data = b"twice "
+        upload = shelf.owner.stubs.documents.UploadDocument
+        assert shelf.read(upload(iter([first, first])).document) == b"twice twice "
+        other = pb.UploadDocumentRequest(parent=f"workspaces/{uuid4()}", display_name="other.txt", tags=["x"])
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            upload(iter([first, other]))
+        assert refusal.fields == ["parent", "display_name"]
+        assert shelf.listed() == ["said.txt"]
 
     def test_a_stream_that_breaks_off_leaves_no_document(self, shelf: Shelf) -> None:
         def broken() -> Iterator[bytes]:

@@ -77,6 +77,18 @@ def test_who_has_fewest_comes_next_and_of_those_who_came_first() -> None:
     line.have(ONE, THIRD)
 
 
+def test_many_of_several_keep_one_of_another_waiting_for_one_of_each() -> None:
+    line = Line(Slots(2))
+    for workspace_id in (ONE, OTHER, ONE, ONE, OTHER, OTHER, THIRD):
+        line.join(workspace_id)
+    line.have(ONE, OTHER)
+    for workspace_id in (ONE, OTHER):
+        line.free(workspace_id)
+        line.have(ONE, OTHER)
+    line.free(ONE)
+    line.have(OTHER, THIRD)
+
+
 def test_who_waits_no_more_stands_in_nobodys_way() -> None:
     class Enough(Exception):
         pass

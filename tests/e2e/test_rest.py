@@ -76,6 +76,7 @@ class TestShapes:
             ),
         ):
             assert reason_of(answer, 400) == "NAME_INVALID"
+            assert "must be what the URL names" in answer.text
         assert any_edge.get(f"/v1/{other}", owner)["workspace"]["displayName"] == "Other"
 
     @pytest.mark.parametrize("size", [9_000, 14_000, 24_000])

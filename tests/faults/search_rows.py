@@ -22,7 +22,7 @@ _STATEMENTS = r"""
     insert into search.postings values (%(workspace)s, 1, 'fox', '\x01');
     insert into search.tombstones values (%(workspace)s, 0);
     insert into search.vocabulary values (%(workspace)s, 'fox', 0, 1, 0);
-    insert into search.early_news values (%(workspace)s, gen_random_uuid(), now(), 1, true, '', '{}', '{}',
+    insert into search.early_changes values (%(workspace)s, gen_random_uuid(), now(), 1, true, '', '{}', '{}',
         false, '{}', '{}');
     insert into search.models (workspace_id, model_id, embedder, model, dimensions, state, fitted_chunks,
         next_chunk_no, end_chunk_no, approximate, vector_count, create_time, prune_time) values (%(workspace)s,

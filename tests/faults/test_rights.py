@@ -61,7 +61,7 @@ documents.versions          documents:siud  documents_system:s
 search.audiences            search:siud
 search.chunks               search:siud
 search.documents            search:siud
-search.early_news           search:siud    search_system:sd
+search.early_changes        search:siud    search_system:sd
 search.indexes              search:siud    search_system:s
 search.model_parts          search:siud
 search.models               search:siud    search_system:s

@@ -1,19 +1,15 @@
 """Identity alone, on a database and a clock of its own."""
 
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from plinth.tenancy.v1 import member_service_pb2_grpc
 from services.identity.service import build_identity
-from services.kernel import migrations
 from services.kernel.clock import FrozenClock
 from services.kernel.config import Settings
 from services.kernel.db import Database
@@ -23,26 +19,14 @@ from services.kernel.paging import Pager
 from services.kernel.secrets import Keyring
 from services.kernel.unit_of_work import Resources
 from tests.identity.island import Island
-
-# Roles belong to the cluster: one migration at a time may touch them. tests/kernel takes the same lock.
-_MIGRATING = 0x6B65726E
-
-
-def _on(url: str, database: str) -> str:
-    return urlsplit(url)._replace(path=f"/{database}").geturl()
+from tests.support.databases import own_database, with_database
 
 
 @pytest.fixture(scope="session")
 def island_urls(owner_url: str, app_url: str) -> Iterator[tuple[str, str]]:
     """A database that no server works on, as its owner and as the app."""
-    name = f"identity_{secrets.token_hex(4)}"
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(SQL("create database {}").format(Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [_MIGRATING])
-        migrations.migrate(_on(owner_url, name))
-        connection.execute("select pg_advisory_unlock(%s)", [_MIGRATING])
-        yield _on(owner_url, name), _on(app_url, name)
-        connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    with own_database(owner_url, "identity") as name:
+        yield with_database(owner_url, name), with_database(app_url, name)
 
 
 @pytest.fixture(scope="session")

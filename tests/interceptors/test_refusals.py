@@ -34,6 +34,7 @@ class TestOrder:
             with refused(StatusCode.INVALID_ARGUMENT, "NAME_INVALID") as refusal:
                 either.stub.GetNote(pb.AskOfNote(name=name, text=TOO_LONG), metadata=person.metadata, timeout=TIMEOUT)
             assert refusal.fields == ["name"]
+            assert refusal.told == ["must be a resource name of the form workspaces/*/notes/*"]
 
     def test_names_of_two_workspaces_do_not_go_together(self, either: Rig) -> None:
         workspace, person = either.world.member("notes.write")
@@ -41,6 +42,7 @@ class TestOrder:
         with refused(StatusCode.INVALID_ARGUMENT, "NAME_INVALID") as refusal:
             either.stub.MoveNote(request, metadata=person.metadata, timeout=TIMEOUT)
         assert refusal.fields == ["parent"]
+        assert refusal.told == ["must be in the workspace that the other names are in"]
 
     def test_a_workspace_of_others_is_not_found_whatever_the_fields(self, either: Rig) -> None:
         person, name = either.world.person(), note_of(new_id())

@@ -1,18 +1,13 @@
 """A database of the kernel tests' own, in the run's cluster: they move clocks and send all mail there is."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
-from services.kernel import migrations
 from services.kernel.caller import Caller
 from services.kernel.clock import FrozenClock
 from services.kernel.db import Database, Session
@@ -24,40 +19,28 @@ from services.kernel.secrets import Keyring, MasterKey
 from services.kernel.unit_of_work import Resources, Units
 from services.mesh.postgres import EmbeddedPostgres
 from tests.support.acting import acting
+from tests.support.databases import own_database, with_database
 from tests.support.event_log import sequencing
 from tests.support.waiting import until
 
-# Roles belong to the cluster: one migration at a time may touch them.
-MIGRATING = 0x6B65726E
-
 Owner = psycopg.Connection[DictRow]
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture(scope="session")
 def kernel_name(owner_url: str) -> Iterator[str]:
     """The name of a migrated database that only this worker uses."""
-    name = f"kernel_{os.getpid()}_{uuid4().hex[:8]}"
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
-        migrations.migrate(_with_database(owner_url, name))
-        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
+    with own_database(owner_url, "kernel") as name:
         yield name
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
 def kernel_owner_url(owner_url: str, kernel_name: str) -> str:
-    return _with_database(owner_url, kernel_name)
+    return with_database(owner_url, kernel_name)
 
 
 @pytest.fixture(scope="session")
 def kernel_url(app_url: str, kernel_name: str) -> str:
-    return _with_database(app_url, kernel_name)
+    return with_database(app_url, kernel_name)
 
 
 @pytest.fixture(scope="session")

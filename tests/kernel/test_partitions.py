@@ -1,18 +1,13 @@
 """The days of the log: made ahead, dropped after the retention, and in nobody's way."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import dict_row
 
-from services.kernel import migrations
 from services.kernel.clock import FrozenClock
 from services.kernel.db import Database, Session
 from services.kernel.errors import CursorExpired
@@ -23,7 +18,8 @@ from services.kernel.mail import Mailbox
 from services.kernel.partitions import Partitions
 from services.kernel.secrets import Keyring
 from services.kernel.unit_of_work import Resources, Units
-from tests.kernel.conftest import MIGRATING, Owner
+from tests.kernel.conftest import Owner
+from tests.support.databases import own_database, with_database
 from tests.support.event_log import emit, name_of, read_all, sequencing
 from tests.support.waiting import until
 
@@ -33,20 +29,14 @@ TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def own_url(owner_url: str, own_name: str) -> str:
-    return urlsplit(owner_url)._replace(path=f"/{own_name}").geturl()
+    return with_database(owner_url, own_name)
 
 
 @pytest.fixture
 def own_name(owner_url: str) -> Iterator[str]:
     """A database whose log begins with the test: what is dropped here, nobody else misses."""
-    name = f"log_{os.getpid()}_{uuid4().hex[:8]}"
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
-        migrations.migrate(urlsplit(owner_url)._replace(path=f"/{name}").geturl())
-        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
+    with own_database(owner_url, "log") as name:
         yield name
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -57,7 +47,7 @@ def owner(own_url: str) -> Iterator[Owner]:
 
 @pytest.fixture
 def database(app_url: str, own_name: str) -> Iterator[Database]:
-    opened = Database(urlsplit(app_url)._replace(path=f"/{own_name}").geturl(), pool_size=4)
+    opened = Database(with_database(app_url, own_name), pool_size=4)
     yield opened
     opened.close()
 

@@ -11,7 +11,6 @@ from plinth.search.v1 import search_service_pb2 as pb
 from services.kernel.names import uuid_in
 from services.search.model.names import DOCUMENT
 from tests.search.library import Library, chunk_id
-from tests.search.shelf import Shelf
 from tests.support.people import Person
 from tests.tenancy.team import Team
 
@@ -54,7 +53,7 @@ class Archive:
         )
         document = author.stubs.documents.CreateDocument(request).document
         document_id = self.id_of(document)
-        self.library.stage(document_id, texts, language=language, headings=headings)
+        self.library.stage(texts, document_id, language=language, headings=headings)
         stated: dict[str, Any] = {"display_name": name, "author": author.name, "everyone": not only, "members": members}
         self.library.publish(texts, document_id, stage=False, language=language, **(stated | facts))
         self.texts |= {str(chunk_id(document_id, text, texts[:at].count(text))): text for at, text in enumerate(texts)}
@@ -63,11 +62,6 @@ class Archive:
     def id_of(self, document: document_pb2.Document) -> UUID:
         """The id of a document."""
         return DOCUMENT.ids(document.name)[1]
-
-    def learn(self) -> None:
-        """Do the jobs that make vectors."""
-        library = self.library
-        Shelf(library.services, library.database, library.workspace_id).work()
 
     def search(self, query: str, person: Person | None = None, **fields: Any) -> pb.SearchResponse:
         """A page of hits; `fields` are those of the request."""

@@ -11,6 +11,7 @@ import pytest
 from services.runtime import Runtime
 from services.search.service import SearchServices, build_search
 from tests.search.archive import Archive, workspace_id_of
+from tests.search.embedders.provider import Provider, running
 from tests.search.library import Library
 from tests.support.people import People
 from tests.support.stubs import Stubs, with_token
@@ -41,6 +42,13 @@ def new_library(
         return Library(Stubs(with_token(grpc_channel, runtime.tokens.issue("documents"))), services, owner_database)
 
     return new
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A provider of embeddings."""
+    with running() as provider:
+        yield provider
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Audiences: as many as there are different visibilities now, and who belongs to which."""
 
 from services.kernel.ids import new_id
-from services.search.model.facts import Telling
-from tests.search.library import AUTHOR, TOLD, Library
+from tests.search.library import AUTHOR, HIDDEN, SHOWN, Library
 
 
 def seen_by(library: Library, role: str = "viewer") -> tuple[int, ...] | None:
@@ -12,9 +11,6 @@ def seen_by(library: Library, role: str = "viewer") -> tuple[int, ...] | None:
 
 def audiences(library: Library) -> list[int]:
     return [audience_id for audience_id, _ in library.rows("audiences", "audience_id", "roles")]
-
-
-ADMINS = Telling("File", (), {}, everyone=False, roles=("admin",), members=())
 
 
 class TestSeenBy:
@@ -38,11 +34,11 @@ class TestEmpty:
         documents = [new_id(), new_id()]
         for document in documents:
             library.publish(["red fox"], document)
-            library.hear(document, ADMINS)
+            library.change(document, HIDDEN)
         assert audiences(library) == [1]
         library.delete(documents[0])
         assert audiences(library) == [1]
-        library.hear(documents[1], TOLD, hours=2)
+        library.change(documents[1], SHOWN, hours=2)
         assert audiences(library) == []
         assert seen_by(library) is None
 
@@ -50,6 +46,6 @@ class TestEmpty:
         for number in (1, 2):
             document = new_id()
             library.publish(["red fox"], document)
-            library.hear(document, ADMINS)
+            library.change(document, HIDDEN)
             assert audiences(library) == [number]
             library.delete(document)

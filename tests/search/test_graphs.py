@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,9 +30,8 @@ from services.search.service import SearchServices, build_search, semantic
 from services.search.service.model_lifecycle import BUILD
 from services.search.service.snapshots import Snapshot
 from services.search.service.units import SearchUnitOfWork
-from tests.search.embedders.provider import DIMENSIONS, Provider, running
-from tests.search.library import NOON
-from tests.search.shelf import Shelf
+from tests.search.embedders.provider import DIMENSIONS, Provider
+from tests.search.library import NOON, Library
 from tests.support.acting import acting
 
 # While one makes a graph, another one's ANALYZE would wait for it, and it for that.
@@ -64,7 +64,7 @@ def passages(count: int) -> list[Counter[str]]:
 
 
 @dataclass(frozen=True)
-class Library:
+class VectorSpace:
     """Vectors of one model, in the database and here."""
 
     services: SearchServices
@@ -99,7 +99,7 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Library:
+def space(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> VectorSpace:
     """Vectors of real text, with a graph."""
     texts = passages(COUNT)
     occurrences = lsa.Occurrences(np.arange(COUNT, dtype=np.int32))
@@ -129,7 +129,7 @@ def library(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Libr
     services = build_search(runtime.resources, runtime.settings)
     snapshot = Snapshot(model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (), doc_nos, int(doc_nos[-1]) + 1)
     graphs = Graphs(lambda: runtime.database.connect("graphs"), MANY)
-    made = Library(
+    made = VectorSpace(
         services, graphs, model, snapshot, folded, np.array([v for v in map(projection.fold, asked) if v.any()])
     )
     with made.reading() as uow:
@@ -159,73 +159,60 @@ def valid(database: "psycopg.Connection[Any]", model_id: UUID) -> bool | None:
 class TestNearest:
     @pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
     def test_finds_98_of_100_along_the_graph_whatever_a_filter_keeps(
-        self, library: Library, share: float | None
+        self, space: VectorSpace, share: float | None
     ) -> None:
         with pytest.MonkeyPatch.context() as patch:
             # So small an index is compared as a whole otherwise.
             patch.setattr(semantic, "few", lambda left, total, limit: False)
-            assert library.recall(None if share is None else every(share)) >= 0.98
+            assert space.recall(None if share is None else every(share)) >= 0.98
 
-    def test_finds_nearly_all_that_can_be_paged_through(self, library: Library) -> None:
+    def test_finds_nearly_all_that_can_be_paged_through(self, space: VectorSpace) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(semantic, "few", lambda left, total, limit: False)
-            assert library.recall(None, MAX_HITS) >= 0.95
+            assert space.recall(None, MAX_HITS) >= 0.95
 
-    def test_finds_all_where_a_filter_keeps_few(self, library: Library) -> None:
-        assert library.recall(every(0.1)) == 1
+    def test_finds_all_where_a_filter_keeps_few(self, space: VectorSpace) -> None:
+        assert space.recall(every(0.1)) == 1
 
-    def test_asks_the_graph(self, library: Library) -> None:
+    def test_asks_the_graph(self, space: VectorSpace) -> None:
         for masked in (False, True):
-            with library.reading() as uow:
+            with space.reading() as uow:
                 uow.session.run(nearest.ALONG_GRAPHS)
-                query = nearest.graph_query(library.model.dimensions, masked=masked)
+                query = nearest.graph_query(space.model.dimensions, masked=masked)
                 values = {
-                    "workspace": library.model.workspace_id,
-                    "model": library.model.model_id,
-                    "vector": library.queries[0].tolist(),
+                    "workspace": space.model.workspace_id,
+                    "model": space.model.model_id,
+                    "vector": space.queries[0].tolist(),
                     "limit": LIMIT,
                     "bits": b"\xff" * 100,
                 }
                 plan = uow.session._connection.execute(f"explain {query.sql}", query.defaults | values).fetchall()
-            assert f"Index Scan using graph_{library.model.model_id.hex}" in str(plan)
+            assert f"Index Scan using graph_{space.model.model_id.hex}" in str(plan)
 
-    def test_leaves_out_what_was_published_since_and_what_is_filtered(self, library: Library) -> None:
-        query = library.queries[0]
-        everything = library.near(query, None)
-        early = replace(library, snapshot=replace(library.snapshot, corpus=bm25.Corpus(COUNT, COUNT, everything[0])))
+    def test_leaves_out_what_was_published_since_and_what_is_filtered(self, space: VectorSpace) -> None:
+        query = space.queries[0]
+        everything = space.near(query, None)
+        early = replace(space, snapshot=replace(space.snapshot, corpus=bm25.Corpus(COUNT, COUNT, everything[0])))
         assert everything[0] not in early.near(query, None)
         allowed = np.ones(COUNT // OF_DOCUMENT + 1, np.bool_)
         first = everything[0] // OF_DOCUMENT
         allowed[first] = False
-        assert first not in {number // OF_DOCUMENT for number in library.near(query, allowed)}
-        assert library.near(query, np.zeros_like(allowed)) == []
+        assert first not in {number // OF_DOCUMENT for number in space.near(query, allowed)}
+        assert space.near(query, np.zeros_like(allowed)) == []
 
-    def test_shows_one_workspace_nothing_of_another(self, library: Library) -> None:
-        with acting(Caller(workspace_id=new_id())), library.services.units() as uow:
-            assert uow.repo.nearest.along_graph(library.model, library.queries[0], LIMIT, None, 400) == []
-            assert uow.repo.nearest.exact(library.model, library.queries[0], LIMIT, None) == []
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running() as provider:
-        yield provider
+    def test_shows_one_workspace_nothing_of_another(self, space: VectorSpace) -> None:
+        with acting(Caller(workspace_id=new_id())), space.services.units() as uow:
+            assert uow.repo.nearest.along_graph(space.model, space.queries[0], LIMIT, None, 400) == []
+            assert uow.repo.nearest.exact(space.model, space.queries[0], LIMIT, None) == []
 
 
-def purge(shelf: Shelf) -> None:
+def purge(library: Library) -> None:
     """Delete all that the workspace has."""
-    with shelf.acting(), shelf.services.units() as uow:
-        shelf.services.purging.begin(uow, shelf.workspace_id)
+    with library.acting(), library.services.units() as uow:
+        library.services.purging.begin(uow, library.workspace_id)
         uow.commit()
-    with shelf.acting():
-        shelf.services.purging.purge(shelf.workspace_id, lambda: None, lambda _: None)
-
-
-def builds(shelf: Shelf) -> int:
-    """How many jobs wait to work on its models."""
-    query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s and state = 'arrived'"
-    row = shelf.database.execute(query, [shelf.workspace_id, BUILD]).fetchone()
-    return int(row[0]) if row else 0
+    with library.acting():
+        library.services.purging.purge(library.workspace_id, lambda: None, lambda _: None)
 
 
 class TestGraph:
@@ -233,118 +220,112 @@ class TestGraph:
 
     @pytest.fixture
     def provided(self, runtime: Runtime, provider: Provider) -> Settings:
-        given = {
-            "embedder_url": provider.url,
-            "embedder_model": "test-model",
-            "embedder_dimensions": DIMENSIONS,
-            "search_graph_from": 5,
-        }
-        return Settings(**runtime.settings.model_dump() | given)
+        return provider.settings(runtime.settings, search_graph_from=5)
 
     @pytest.fixture
-    def shelf(self, runtime: Runtime, provided: Settings, owner_database: "psycopg.Connection[Any]") -> Shelf:
-        shelf = Shelf(build_search(runtime.resources, provided), owner_database)
-        shelf.use(EmbedderKind.OPENAI)
-        shelf.work()
-        return shelf
+    def library(self, library: Library, runtime: Runtime, provided: Settings) -> Library:
+        library = replace(library, services=build_search(runtime.resources, provided))
+        library.use(EmbedderKind.OPENAI)
+        library.make_vectors()
+        return library
 
     def test_is_made_when_there_are_enough_passages_and_goes_with_its_model(
-        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
+        self, library: Library, owner_database: "psycopg.Connection[Any]"
     ) -> None:
-        ((model_id,),) = shelf.rows("models", "model_id")
-        shelf.put(["a fox", "one wolf", "the bear"])
-        shelf.work()
+        ((model_id,),) = library.rows("models", "model_id")
+        library.put(["a fox", "one wolf", "the bear"])
+        library.make_vectors()
         assert valid(owner_database, model_id) is None
-        document = shelf.put(["every hare", "many owls and more"])
-        shelf.work()
-        live = shelf.view().live
+        document = library.put(["every hare", "many owls and more"])
+        library.make_vectors()
+        live = library.view().live
         assert live is not None
         assert live.approximate
         assert valid(owner_database, model_id)
-        shelf.put(["seven newts in a pond"])
-        assert shelf.near("seven newts in a pond", 1) == ["seven newts in a pond"]
-        assert len(shelf.near("a fox", only=[document])) == 2
-        shelf.rebuild()
-        shelf.work()
+        library.put(["seven newts in a pond"])
+        assert library.near("seven newts in a pond", 1) == ["seven newts in a pond"]
+        assert len(library.near("a fox", only=[document])) == 2
+        library.rebuild()
+        library.make_vectors()
         assert valid(owner_database, model_id) is None
-        ((next_id,),) = shelf.rows("models", "model_id")
+        ((next_id,),) = library.rows("models", "model_id")
         assert valid(owner_database, next_id)
-        shelf.use(EmbedderKind.NONE)
-        shelf.work()
+        library.use(EmbedderKind.NONE)
+        library.make_vectors()
         assert valid(owner_database, next_id) is None
 
     def test_that_there_is_no_room_for_is_done_without(
-        self, shelf: Shelf, runtime: Runtime, provided: Settings, owner_database: "psycopg.Connection[Any]"
+        self, library: Library, runtime: Runtime, provided: Settings, owner_database: "psycopg.Connection[Any]"
     ) -> None:
-        ((model_id,),) = shelf.rows("models", "model_id")
+        ((model_id,),) = library.rows("models", "model_id")
         no_room = provided.model_copy(update={"search_most_graphs": 0})
-        full = replace(shelf, services=build_search(runtime.resources, no_room))
+        full = replace(library, services=build_search(runtime.resources, no_room))
         full.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
-        full.work()
+        full.make_vectors()
         live = full.view().live
         assert live is not None
         assert not live.approximate
         assert valid(owner_database, model_id) is None
         assert len(full.near("a fox")) == 5
         # Not every publish asks for it in vain.
-        shelf.put(["seven newts"])
-        assert builds(shelf) == 0
-        shelf.database.execute(
-            "update search.models set graph_time = graph_time - interval '1 hour' where model_id = %s", [model_id]
-        )
-        shelf.put(["eight otters"])
-        assert builds(shelf) == 1
-        shelf.work()
+        library.put(["seven newts"])
+        assert library.jobs(BUILD) == 0
+        library.age("models", "graph_time", timedelta(hours=1))
+        library.put(["eight otters"])
+        assert library.jobs(BUILD) == 1
+        library.make_vectors()
         assert valid(owner_database, model_id)
-        assert shelf.rows("models", "graph_time") == [(None,)]
+        assert library.rows("models", "graph_time") == [(None,)]
 
     def test_that_is_made_while_the_workspace_is_purged_goes_too(
-        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
+        self, library: Library, owner_database: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ((model_id,),) = shelf.rows("models", "model_id")
-        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        ((model_id,),) = library.rows("models", "model_id")
+        library.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
         make = Graphs.make
 
         def purged(self: Graphs, *given: Any) -> bool:  # whatever `make` takes
-            purge(shelf)
+            purge(library)
             made = make(self, *given)
             assert valid(owner_database, model_id)
             return made
 
         monkeypatch.setattr(Graphs, "make", purged)
-        shelf.work()
+        library.make_vectors()
         assert valid(owner_database, model_id) is None
 
-    def test_that_nobody_has_any_more_is_dropped(self, shelf: Shelf, owner_database: "psycopg.Connection[Any]") -> None:
-        ((model_id,),) = shelf.rows("models", "model_id")
-        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
-        shelf.work()
-        shelf.services.lifecycle.ask_where_due()
-        shelf.work()
+    def test_that_nobody_has_any_more_is_dropped(
+        self, library: Library, owner_database: "psycopg.Connection[Any]"
+    ) -> None:
+        ((model_id,),) = library.rows("models", "model_id")
+        library.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        library.make_vectors()
+        library.services.lifecycle.ask_where_due()
+        library.make_vectors()
         assert valid(owner_database, model_id)
         owner_database.execute("delete from search.models where model_id = %s", [model_id])
-        shelf.services.lifecycle.ask_where_due()
-        shelf.work()
+        library.services.lifecycle.ask_where_due()
+        library.make_vectors()
         assert valid(owner_database, model_id) is None
 
     def test_that_a_killed_worker_left_half_done_is_made_again(
-        self, shelf: Shelf, owner_database: "psycopg.Connection[Any]"
+        self, library: Library, owner_database: "psycopg.Connection[Any]"
     ) -> None:
-        ((model_id,),) = shelf.rows("models", "model_id")
-        graphs = Graphs(lambda: shelf.services.units._resources.database.connect("graphs"), MANY)
-        graphs.make(shelf.workspace_id, model_id, DIMENSIONS, lambda _: None)
+        ((model_id,),) = library.rows("models", "model_id")
+        graphs = Graphs(lambda: library.services.units._resources.database.connect("graphs"), MANY)
+        graphs.make(library.workspace_id, model_id, DIMENSIONS, lambda _: None)
         owner_database.execute(
             "update pg_index set indisvalid = false where indexrelid = to_regclass(%s)",
             [f"search.graph_{model_id.hex}"],
         )
-        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
-        shelf.work()
+        library.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        library.make_vectors()
         assert valid(owner_database, model_id)
 
-    def test_goes_with_a_purged_workspace(self, shelf: Shelf, owner_database: "psycopg.Connection[Any]") -> None:
-        shelf.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
-        shelf.work()
-        ((model_id,),) = shelf.rows("models", "model_id")
-        purge(shelf)
-        assert shelf.rows("vectors", "chunk_no") == []
+    def test_goes_with_a_purged_workspace(self, library: Library, owner_database: "psycopg.Connection[Any]") -> None:
+        library.put(["a fox", "one wolf", "the bear", "every hare", "many owls"])
+        library.make_vectors()
+        ((model_id,),) = library.rows("models", "model_id")
+        purge(library)
+        assert library.rows("vectors", "chunk_no") == []
         assert valid(owner_database, model_id) is None

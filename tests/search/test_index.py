@@ -11,7 +11,6 @@ from plinth.search.v1 import index_service_pb2 as pb
 from plinth.search.v1.events_pb2 import IndexUpdated
 from services.search.service.maintenance import MAINTAIN
 from tests.search.library import NOON, Library
-from tests.search.shelf import Shelf
 from tests.support.errors import refused
 from tests.support.people import People, Person
 from tests.tenancy.team import Team
@@ -85,7 +84,7 @@ class TestUpdate:
         assert after.etag != before.etag
         with refused(CODE.ABORTED, "ETAG_MISMATCH"):
             update(owner, before, "log_queries")
-        [told] = Shelf(library.services, library.database, library.workspace_id).told(IndexUpdated)
+        [told] = library.events(IndexUpdated)
         assert told == IndexUpdated(index=before.name, changed_fields=["embedder"], embedder=NONE, log_queries=True)
 
     def test_that_changes_nothing_makes_no_new_etag(self, owner: Person, library: Library) -> None:
@@ -103,8 +102,7 @@ class TestRebuild:
         library.publish(["red fox"])
         for _ in range(2):
             owner.stubs.index.RebuildIndex(pb.RebuildIndexRequest(name=f"{library.workspace}/index"))
-        query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
-        assert library.database.execute(query, [library.workspace_id, MAINTAIN]).fetchone() == (1,)
+        assert library.jobs(MAINTAIN) == 1
         library.maintain()
         assert list(library.find("fox")) == ["red fox"]
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
@@ -119,6 +117,6 @@ class TestDocuments:
             library.stubs.index.StageChunks(request)
 
     def test_without_vectors_lack_none(self, library: Library) -> None:
-        library.stage(UUID(int=3), ["red fox"])
+        library.stage(["red fox"], UUID(int=3))
         request = pb.EmbedChunksRequest(parent=library.workspace, document=library.name_of(UUID(int=3)), version=1)
         assert library.stubs.index.EmbedChunks(request).remaining == 0

@@ -16,10 +16,9 @@ from services.kernel.ids import new_id
 from services.mesh.children import own_environment
 from services.search.model import segments
 from services.search.model.index import EmbedderKind
-from services.search.service import SearchServices
 from tests.search import killable
 from tests.search.library import Library
-from tests.search.shelf import TOPICS, Shelf, about
+from tests.search.topics import TOPICS, about
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.xdist_group("graphs")
@@ -89,8 +88,7 @@ def test_merging_and_reading_anew_that_are_killed_leave_the_index_as_it_was(libr
         library.publish([f"red fox {number}", f"grey wolf {number}", f"hare {number}"], document)
     for number in range(KILLS):
         if number % 4 == 0:
-            with library.acting():
-                library.services.index.rebuild(library.workspace_id)
+            library.rebuild()
         library.publish([f"owl {number}", f"red newt {number}"], documents[number % 9], version=2 + number)
         worker.order("maintain", library.workspace_id, draw.randrange(6), draw.uniform(0, 0.02))
         ended = worker.ended()
@@ -105,7 +103,7 @@ def test_merging_and_reading_anew_that_are_killed_leave_the_index_as_it_was(libr
     assert library.rows("indexes", "rebuilding", "rebuilt_no = rebuild_end") == [(False, True)]
     assert library.database.execute(_ORPHANS, [library.workspace_id]).fetchall() == []
     # An index of its own that was never tended has the same words.
-    fresh = Library(library.stubs, library.services, library.database)
+    fresh = library.beside()
     for text in library.texts(number for (number, _) in library.rows("chunks", "chunk_no", "text")):
         fresh.publish([text])
     assert fresh.words() == library.words()
@@ -113,27 +111,26 @@ def test_merging_and_reading_anew_that_are_killed_leave_the_index_as_it_was(libr
 
 
 def test_a_graph_whose_worker_is_killed_is_made_by_the_next(
-    services: SearchServices, owner_database: "psycopg.Connection[Any]", owner_url: str, worker: Worker
+    library: Library, owner_database: "psycopg.Connection[Any]", owner_url: str, worker: Worker
 ) -> None:
-    shelf = Shelf(services, owner_database)
     for topic in TOPICS:
-        shelf.put(about(topic, 75))
-    ((model_id,),) = shelf.rows("models", "model_id")
+        library.put(about(topic, 75))
+    ((model_id,),) = library.rows("models", "model_id")
     graph = f"search.graph_{model_id.hex}"
     with psycopg.connect(owner_url) as other:
         # The worker waits for it, half done.
         other.execute("lock table search.vectors in row exclusive mode")
-        pid = worker.order("build", shelf.workspace_id, model_id)
+        pid = worker.order("build", library.workspace_id, model_id)
         until(lambda: owner_database.execute(_VALID, [graph]).fetchone(), "the graph is begun")
         os.kill(pid, signal.SIGKILL)
         assert worker.ended() == -signal.SIGKILL
         until(lambda: not owner_database.execute(_BUILDERS).fetchall(), "the database has heard of it")
     assert owner_database.execute(_VALID, [graph]).fetchone() == (False,)
-    assert shelf.view().live is None
-    worker.order("build", shelf.workspace_id, model_id)
+    assert library.view().live is None
+    worker.order("build", library.workspace_id, model_id)
     assert worker.ended() == 0
     assert owner_database.execute(_VALID, [graph]).fetchone() == (True,)
-    live = shelf.view().live
+    live = library.view().live
     assert live is not None
     assert (live.embedder, live.approximate) == (EmbedderKind.LSA, True)
-    assert shelf.complete()
+    assert library.complete()

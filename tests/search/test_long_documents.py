@@ -1,7 +1,7 @@
 """Documents of so many passages that they are written, counted and taken away bit by bit."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,17 +12,16 @@ import pytest
 
 from services.kernel.db import Session
 from services.kernel.ids import new_id
-from services.search.model.facts import Telling
+from services.kernel.jobs import Check
 from services.search.model.passages import Readable
 from services.search.repository.indexes import IndexRepository
 from services.search.repository.postings import PostingRepository
 from services.search.service import preparing, vocabulary
 from services.search.service.maintenance import MAINTAIN
 from services.search.service.vocabulary import COUNT
-from tests.search.library import TOLD, Library
-from tests.search.shelf import Shelf
+from tests.search.checks import Killed, killed_after, once
+from tests.search.library import HIDDEN, SHOWN, Library
 
-SECRET = Telling("File", (), {}, everyone=False, roles=("admin",), members=())
 TEXTS = [f"red fox {number}" for number in range(11)]
 WORDS = {("red", 0): 11, ("fox", 0): 11}
 
@@ -35,12 +34,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "AT_ONCE", 2)
 
 
-class Killed(Exception):
-    """The worker is killed."""
-
-
-@contextmanager
-def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+def publish_until(monkeypatch: pytest.MonkeyPatch, step: int, publish: Callable[[], object]) -> None:
     """The worker is killed when it writes postings for the so-manieth time."""
     add, left = PostingRepository.add, iter(range(step))
 
@@ -51,27 +45,17 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(PostingRepository, "add", cut_off)
-        yield
-
-
-def publish_until(monkeypatch: pytest.MonkeyPatch, step: int, publish: Callable[[], object]) -> None:
-    with killed_at(monkeypatch, step), pytest.raises(Killed):
-        publish()
-
-
-def published(library: Library, document_id: UUID) -> None:
-    """Stage and publish the passages, in this very thread."""
-    shelf = Shelf(library.services, library.database, library.workspace_id)
-    shelf.stage(TEXTS, document_id)
-    shelf.publish(TEXTS, document_id)
+        with pytest.raises(Killed):
+            publish()
 
 
 def before_held(monkeypatch: pytest.MonkeyPatch, time: int, do: Callable[[], object]) -> None:
-    """Do something when somebody is about to hold an index for the so-manieth time, and has read what they need."""
+    """Another worker does something when this one is about to hold an index for the so-manieth time."""
     lock, calls = IndexRepository.lock, iter([*[lambda: None] * (time - 1), do])
 
     def later(self: IndexRepository, *given: Any) -> Any:  # whatever `lock` takes and gives
-        next(calls, lambda: None)()
+        with ThreadPoolExecutor() as others:
+            others.submit(next(calls, lambda: None)).result()
         return lock(self, *given)
 
     monkeypatch.setattr(IndexRepository, "lock", later)
@@ -79,7 +63,7 @@ def before_held(monkeypatch: pytest.MonkeyPatch, time: int, do: Callable[[], obj
 
 def lose_jobs(library: Library) -> None:
     """Somebody cancels all that waits; hours go by."""
-    library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+    library.lose_jobs()
     library.age("recounts", "ask_time", timedelta(hours=1))
 
 
@@ -100,11 +84,11 @@ class TestPublish:
         document = new_id()
         library.publish(TEXTS, document)
         assert library.words() == {}
-        library.settle()
+        library.count_words()
         assert library.words() == WORDS
         library.publish(TEXTS[:3], document, version=2)
         assert sorted(library.find("fox")) == TEXTS[:3]
-        library.settle()
+        library.count_words()
         assert library.words() == {("red", 0): 3, ("fox", 0): 3}
 
     def test_stands_among_others_that_are_merged(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,21 +109,21 @@ class TestPublish:
         done = library.publish(changed, document, version=2)
         assert (done.added, done.removed, done.kept) == (6, 6, 5)
         assert sorted(library.find("fox wolf")) == sorted(changed)
-        library.settle()
+        library.count_words()
         assert library.words() == {("red", 0): 5, ("fox", 0): 5, ("grey", 0): 6, ("wolf", 0): 6}
 
     def test_that_is_cut_off_goes_on_behind_what_is_written(
         self, library: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         document = new_id()
-        publish_until(monkeypatch, 2, lambda: published(library, document))
+        publish_until(monkeypatch, 2, lambda: library.publish(TEXTS, document))
         assert library.find("fox") == {}
         assert len(library.rows("staged_segments", "segment_id", "lengths")) == 2
         # Whoever looks after the index leaves alone what waits.
         library.maintain()
-        publish_until(monkeypatch, 0, lambda: published(library, document))
+        publish_until(monkeypatch, 0, lambda: library.publish(TEXTS, document))
         assert len(library.rows("staged_segments", "segment_id", "lengths")) == 2
-        published(library, document)
+        library.publish(TEXTS, document)
         assert sorted(library.find("fox")) == sorted(TEXTS)
         assert len(library.rows("chunks", "chunk_no", "text")) == 11
         assert library.rows("staged_segments", "segment_id", "lengths") == []
@@ -147,7 +131,7 @@ class TestPublish:
     @pytest.mark.parametrize("end", ["another version", "a deletion", "the sweep"])
     def test_that_never_comes_leaves_nothing(self, library: Library, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
         document = new_id()
-        publish_until(monkeypatch, 2, lambda: published(library, document))
+        publish_until(monkeypatch, 2, lambda: library.publish(TEXTS, document))
         if end == "another version":
             library.publish(["a wolf"], document, version=2)
         elif end == "a deletion":
@@ -163,28 +147,28 @@ class TestPublish:
         assert library.rows("staged_segments", "segment_id", "lengths") == []
 
 
-class TestHear:
+class TestFollow:
     def test_of_a_deletion_hides_all_at_once(self, library: Library) -> None:
         document = new_id()
         library.publish(TEXTS, document)
-        library.settle()
+        library.count_words()
         library.delete(document)
         assert library.find("fox") == {}
         assert library.rows("chunks", "chunk_no", "text") == []
         assert library.rows("indexes", "chunk_count", "term_count", "languages") == [(0, 0, {})]
         assert library.words() == WORDS
-        library.settle()
+        library.count_words()
         assert library.words() == {}
         assert library.rows("removed_chunks", "chunk_no", "text") == []
 
     def test_of_a_new_visibility_hides_at_once_and_moves_the_words(self, library: Library) -> None:
         document = new_id()
         library.publish(TEXTS, document)
-        library.settle()
-        library.hear(document, SECRET)
+        library.count_words()
+        library.change(document, HIDDEN)
         audience = library.audience_of(document)
         assert library.find("fox", audiences=[0]) == {}
-        library.settle()
+        library.count_words()
         assert library.words() == {("red", audience): 11, ("fox", audience): 11}
 
     def test_while_words_are_moved_counts_each_once(self, library: Library) -> None:
@@ -192,20 +176,13 @@ class TestHear:
         library.publish(TEXTS, document)
 
         def meanwhile() -> None:
-            library.hear(document, SECRET)
+            library.change(document, HIDDEN)
             library.publish(kept, document, version=2)
-            library.hear(document, TOLD, hours=2)
+            library.change(document, SHOWN, hours=2)
 
-        calls = iter([meanwhile])
-
-        def check() -> None:
-            for call in calls:
-                call()
-
-        with library.acting():
-            library.services.vocabulary.count(library.workspace_id, document, check)
+        self.count(library, document, once(meanwhile))
         assert library.jobs(COUNT) > 1
-        library.settle()
+        library.count_words()
         assert library.words() == WORDS | {("an", 0): 1, ("owl", 0): 1}
 
     def test_of_a_new_visibility_moves_the_words_of_a_version_that_comes_first(
@@ -214,9 +191,9 @@ class TestHear:
         document, version = new_id(), ["red fox", "brown bear"]
         library.publish(["red fox", "grey wolf"], document)
         before_held(monkeypatch, 1, lambda: library.publish(version, document, version=2))
-        library.hear(document, SECRET)
+        library.change(document, HIDDEN)
         audience = library.audience_of(document)
-        library.settle()
+        library.count_words()
         assert library.words() == {(word, audience): 1 for text in version for word in text.split()}
 
     @pytest.mark.parametrize("time", [1, 2, 3, 4])
@@ -226,8 +203,8 @@ class TestHear:
         document, version = new_id(), ["grey wolf", *TEXTS[5:]]
         library.publish(TEXTS, document)
         before_held(monkeypatch, time, lambda: library.publish(version, document, version=2))
-        library.settle()
-        library.settle()
+        library.count_words()
+        library.count_words()
         assert library.words() == {("red", 0): 6, ("fox", 0): 6, ("grey", 0): 1, ("wolf", 0): 1}
 
     @pytest.mark.parametrize("left", ["new", "hidden", "deleted"])
@@ -235,11 +212,11 @@ class TestHear:
         document = new_id()
         library.publish(TEXTS, document)
         if left != "new":
-            library.settle()
-            library.hear(document, SECRET if left == "hidden" else None)
+            library.count_words()
+            library.change(document, HIDDEN if left == "hidden" else None)
         lose_jobs(library)
         library.services.housekeeping.sweep(lambda: None)
-        library.settle()
+        library.count_words()
         audience = library.audience_of(document)
         assert library.words() == ({(word, audience): 11 for word in ("red", "fox")} if left != "deleted" else {})
         assert library.rows("removed_chunks", "chunk_no", "text") == []
@@ -251,25 +228,15 @@ class TestHear:
         document = new_id()
         library.publish(TEXTS, document)
         steps = 0
-        while self.cut_off(library, document, steps % 2):
+        while killed_after(steps % 2, partial(self.count, library, document)):
             steps += 1
         assert steps > 2
         assert library.words() == WORDS
 
     @staticmethod
-    def cut_off(library: Library, document: UUID, step: int) -> bool:
-        left = iter(range(step))
-
-        def check() -> None:
-            if next(left, None) is None:
-                raise Killed
-
-        try:
-            with library.acting():
-                library.services.vocabulary.count(library.workspace_id, document, check)
-        except Killed:
-            return True
-        return False
+    def count(library: Library, document: UUID, check: Check) -> None:
+        with library.acting():
+            library.services.vocabulary.count(library.workspace_id, document, check)
 
 
 class TestRebuild:
@@ -278,13 +245,12 @@ class TestRebuild:
         gone = new_id()
         library.publish(TEXTS)
         library.publish(["a red owl", "an owl", "one owl"], gone)
-        with library.acting():
-            library.services.index.rebuild(library.workspace_id)
+        library.rebuild()
         library.delete(gone)
         if first == "the words":
-            library.settle()
+            library.count_words()
         library.maintain()
-        library.settle()
+        library.count_words()
         assert library.words() == WORDS
 
 
@@ -308,7 +274,7 @@ class TestHolding:
             if count > preparing.SEGMENT:
                 self._first(monkeypatch, PostingRepository, "add", free)
             library.publish([*TEXTS[2:count], "a wolf"], document, version=2)
-            library.hear(document, SECRET)
+            library.change(document, HIDDEN)
             library.delete(document)
 
     def test_takes_as_many_statements_for_many_passages_as_for_few(
@@ -322,8 +288,7 @@ class TestHolding:
         self, library: Library, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         library.publish(TEXTS)
-        with library.acting():
-            library.services.index.rebuild(library.workspace_id)
+        library.rebuild()
         found = " ".join(self._statements(monkeypatch, library.maintain))
         assert "search.indexes" in found
         assert "search.chunks" not in found

@@ -12,20 +12,16 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from services.kernel.ids import new_id
 from services.search.model import bm25, postings, segments
-from services.search.model.facts import Telling
 from services.search.model.passages import Readable
 from services.search.model.query import parse
 from services.search.service.lexical import Matches, lexical
 from services.search.service.snapshots import Snapshot
 from services.search.service.visibility import View, Viewer
-from tests.search.library import Library
+from tests.search.library import HIDDEN, SHOWN, Library
 
 WORDS = ("fox", "wolf", "bear", "hare", "owl")
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join), max_size=4)
-AUDIENCES = {
-    "everyone": Telling("File", (), {}, True, (), ()),
-    "admins": Telling("File", (), {}, False, ("admin",), ()),
-}
+AUDIENCES = {"everyone": SHOWN, "admins": HIDDEN}
 # As many neighbours are merged, so that a few publishes are enough for it.
 FANOUT = 3
 
@@ -40,14 +36,14 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.library = self.new_library()
         self.texts: dict[UUID, list[str]] = {}
-        self.told: dict[UUID, str] = {}
+        self.visibility: dict[UUID, str] = {}
         self.version = 0
         self.hours = 0
 
     @rule(target=documents, texts=TEXTS)
     def add(self, texts: list[str]) -> UUID:
         document = new_id()
-        self.told[document] = "everyone"
+        self.visibility[document] = "everyone"
         self._publish(document, texts)
         return document
 
@@ -56,10 +52,10 @@ class Machine(RuleBasedStateMachine):
         self._publish(document, texts)
 
     @rule(document=documents, who=st.sampled_from(sorted(AUDIENCES)))
-    def tell(self, document: UUID, who: str) -> None:
+    def show(self, document: UUID, who: str) -> None:
         self.hours += 1
-        self.library.hear(document, AUDIENCES[who], hours=self.hours)
-        self.told[document] = who
+        self.library.change(document, AUDIENCES[who], hours=self.hours)
+        self.visibility[document] = who
 
     @rule(document=consumes(documents))
     def delete(self, document: UUID) -> None:
@@ -72,8 +68,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def rebuild(self) -> None:
-        with self.library.acting():
-            self.library.services.index.rebuild(self.library.workspace_id)
+        self.library.rebuild()
         self.library.maintain()
 
     @invariant()
@@ -95,7 +90,9 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def answers_those_who_do_not_see_all_as_if_there_were_no_more(self) -> None:
-        living = [text for document, texts in self.texts.items() for text in texts if self.told[document] == "everyone"]
+        living = [
+            text for document, texts in self.texts.items() for text in texts if self.visibility[document] == "everyone"
+        ]
         holders = Counter(text for text in living if "fox" in text.split())
         viewer = Viewer(self.library.workspace_id, new_id(), "viewer", sees_all=False)
         snapshots = self.library.services.snapshots
@@ -119,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         expected: Counter[tuple[str, int]] = Counter()
         for document, texts in self.texts.items():
             audience = self.library.audience_of(document)
-            assert (audience == 0) is (self.told[document] == "everyone")
+            assert (audience == 0) is (self.visibility[document] == "everyone")
             for text in texts:
                 expected.update((word, audience) for word in set(text.split()))
         assert self.library.words() == expected

@@ -2,9 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
@@ -13,7 +11,8 @@ from services.kernel.ids import new_id
 from services.search.model import analysis, segments
 from services.search.service import maintenance
 from services.search.service.maintenance import MAINTAIN
-from tests.search.library import NOON, TOLD, Library
+from tests.search.checks import killed_after, once
+from tests.search.library import HIDDEN, NOON, Library
 
 
 @pytest.fixture(autouse=True)
@@ -24,60 +23,12 @@ def _early() -> Iterator[None]:
         yield
 
 
-class Stop(Exception):
-    """The worker is killed."""
-
-
-def maintain_until(library: Library, step: int) -> bool:
-    """Maintain the index, and be killed at a step; whether that came."""
-    steps = iter(range(step))
-
-    def check() -> None:
-        if next(steps, None) is None:
-            raise Stop
-
-    try:
-        with library.acting():
-            library.services.maintenance.maintain(library.workspace_id, check)
-    except Stop:
-        return True
-    return False
-
-
-def once(work: Callable[[], None]) -> Callable[[], None]:
-    """Does it when it is called first."""
-    calls = iter([work])
-
-    def check() -> None:
-        for call in calls:
-            call()
-
-    return check
-
-
 def states(library: Library) -> list[str]:
     return [state for _, state in library.rows("segments", "first_chunk_no", "state")]
 
 
-def jobs(library: Library) -> int:
-    """How many jobs look after the index."""
-    query = "select count(*) from jobs.jobs where workspace_id = %s and kind = %s"
-    [count] = library.database.execute(query, [library.workspace_id, MAINTAIN]).fetchone() or [0]
-    return int(count)
-
-
-def rebuild(library: Library) -> None:
-    with library.acting():
-        library.services.index.rebuild(library.workspace_id)
-
-
 def sweep(library: Library) -> None:
     library.services.maintenance.ask_where_due()
-
-
-def hide(library: Library, document: UUID) -> None:
-    """Show a document to administrators only."""
-    library.hear(document, replace(TOLD, everyone=False, roles=("admin",)))
 
 
 class TestMaintain:
@@ -97,7 +48,7 @@ class TestMaintain:
             library.publish(["red fox", "wolf", "bear", "hare"], document)
         library.publish(["wolf", "bear", "hare"], documents[1], version=2)
         library.maintain()
-        assert library.rows("tombstones", "chunk_no", "chunk_no") == []
+        assert library.rows("tombstones", "chunk_no") == []
         assert library.match("fox").count == 2
         assert library.rows("segments", "first_chunk_no", "chunk_count") == [(0, 11)]
 
@@ -112,16 +63,16 @@ class TestMaintain:
     def test_is_asked_for_once_there_are_enough_to_merge(self, library: Library) -> None:
         library.publish(["red fox"])
         library.publish(["red fox"])
-        assert jobs(library) == 0
+        assert library.jobs(MAINTAIN) == 0
         library.publish(["red fox"])
         library.publish(["red fox"])
-        assert jobs(library) == 1
+        assert library.jobs(MAINTAIN) == 1
 
     def test_that_is_cut_off_anywhere_is_done_by_the_next(self, library: Library) -> None:
         for number in range(9):
             library.publish([f"red fox {number}"])
         before, step = library.find("fox 3"), 1
-        while maintain_until(library, step):
+        while killed_after(step, library.maintain):
             assert library.find("fox 3") == before
             step += 1
             library.publish([f"owl {step}"])
@@ -134,8 +85,8 @@ class TestMaintain:
             library.publish([f"red fox {number}"])
         before = library.find("fox")
 
-        with pytest.raises(ConcurrentUpdate), library.acting():
-            library.services.maintenance.maintain(library.workspace_id, once(library.maintain))
+        with pytest.raises(ConcurrentUpdate):
+            library.maintain(once(library.maintain))
         assert library.find("fox") == before
 
     def test_goes_on_while_others_publish_and_read(self, library: Library) -> None:
@@ -175,14 +126,14 @@ class TestMaintain:
         library.publish(["red fox", "grey wolf", "brown bear", "secret zebra"], document)
         library.publish(["red fox", "grey wolf", "brown bear"], document, version=2)
         sweep(library)
-        assert jobs(library) == 0
+        assert library.jobs(MAINTAIN) == 0
         library.age("tombstones", "bury_time", timedelta(days=8))
         sweep(library)
         sweep(library)
-        assert jobs(library) == 1
+        assert library.jobs(MAINTAIN) == 1
         library.maintain()
         assert "zebra" not in {term for term, _ in library.rows("postings", "term", "segment_id")}
-        assert library.rows("tombstones", "chunk_no", "chunk_no") == []
+        assert library.rows("tombstones", "chunk_no") == []
         assert list(library.find("fox")) == ["red fox"]
 
     def test_does_what_is_asked_for_while_it_is_at_it(self, library: Library) -> None:
@@ -190,13 +141,12 @@ class TestMaintain:
             library.publish([f"red fox {number}"])
 
         def ask() -> None:
-            rebuild(library)
+            library.rebuild()
             # As many as are merged.
             for number in range(3):
                 library.publish([f"owl {number}"])
 
-        with library.acting():
-            library.services.maintenance.maintain(library.workspace_id, once(ask))
+        library.maintain(once(ask))
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 6)]
         assert [chunks for _, chunks in library.rows("segments", "first_chunk_no", "chunk_count")] == [3, 3]
 
@@ -207,7 +157,7 @@ class TestRebuild:
         library.publish(["red fox", "grey wolf"], document)
         library.publish(["white fox"])
         before = library.find("fox wolf")
-        rebuild(library)
+        library.rebuild()
         for damage in (
             "delete from search.postings where workspace_id = %s",
             "update search.chunks set length = 1 where workspace_id = %s",
@@ -223,14 +173,13 @@ class TestRebuild:
         gone, kept = new_id(), new_id()
         library.publish(["red fox"], gone)
         library.publish(["grey fox"], kept)
-        rebuild(library)
+        library.rebuild()
 
         def meanwhile() -> None:
             library.delete(gone)
             library.publish(["white fox"])
 
-        with library.acting():
-            library.services.maintenance.maintain(library.workspace_id, once(meanwhile))
+        library.maintain(once(meanwhile))
         assert sorted(library.find("fox")) == ["grey fox", "white fox"]
         assert library.rows("indexes", "chunk_count", "term_count") == [(2, 4)]
 
@@ -238,8 +187,8 @@ class TestRebuild:
         for number in range(4):
             library.publish([f"red fox {number}"])
         before, words, step = library.find("fox 2"), library.words(), 1
-        rebuild(library)
-        while maintain_until(library, step):
+        library.rebuild()
+        while killed_after(step, library.maintain):
             assert library.find("fox 2") == before
             step += 1
         assert library.find("fox 2") == before
@@ -252,10 +201,10 @@ class TestRebuild:
         for number in range(8):
             library.publish([f"red fox {number}"])
         before = library.find("fox 3")
-        rebuild(library)
+        library.rebuild()
         attempts = 0
         # No attempt lives long enough for all of it.
-        while maintain_until(library, 6):
+        while killed_after(6, library.maintain):
             attempts += 1
             assert attempts < 20
         assert attempts > 1
@@ -273,7 +222,7 @@ class TestRebuild:
         monkeypatch.setattr(maintenance, "_WORDS", 1)
         read = analysis.words
         monkeypatch.setattr(analysis, "words", lambda text: read(text.replace("red", "crimson")))
-        rebuild(library)
+        library.rebuild()
         left = ["publish", "delete", "hide"]
 
         def meanwhile() -> None:
@@ -283,10 +232,9 @@ class TestRebuild:
                 case "delete":
                     library.delete(gone)
                 case "hide":
-                    hide(library, hidden)
+                    library.change(hidden, HIDDEN)
 
-        with library.acting():
-            library.services.maintenance.maintain(library.workspace_id, meanwhile)
+        library.maintain(meanwhile)
         audience = library.audience_of(hidden)
         expected = {("crimson", 0): 2, ("hare", 0): 1, ("newt", 0): 1, ("crimson", audience): 1, ("owl", audience): 1}
         assert library.words() == expected
@@ -300,7 +248,7 @@ class TestRebuild:
         monkeypatch.setattr(maintenance, "_CHUNKS", 1)
         for number in range(6):
             library.publish([f"red fox {number}"])
-        rebuild(library)
+        library.rebuild()
         seen: list[tuple[bool, list[int]]] = []
 
         def check() -> None:
@@ -312,8 +260,7 @@ class TestRebuild:
             rows = library.rows("segments", "first_chunk_no", live)
             seen.append((rebuilding, [count for first_no, count in rows if first_no >= end and count]))
 
-        with library.acting():
-            library.services.maintenance.maintain(library.workspace_id, check)
+        library.maintain(check)
         assert (True, [3]) in seen
         assert sorted(library.find("owl")) == ["owl 0", "owl 1", "owl 2"]
         assert set(states(library)) == {"live"}
@@ -326,8 +273,8 @@ class TestRebuild:
         documents = [new_id() for _ in range(3)]
         for number, document in enumerate(documents):
             library.publish([f"red fox {number}", f"grey wolf {number}"], document)
-        rebuild(library)
-        maintain_until(library, step)
+        library.rebuild()
+        killed_after(step, library.maintain)
         library.delete(documents[0])
         library.publish(["grey wolf 2"], documents[2], version=2)
         library.maintain()
@@ -335,10 +282,10 @@ class TestRebuild:
 
     def test_that_nobody_has_begun_is_asked_for_again(self, library: Library) -> None:
         library.publish(["red fox"])
-        rebuild(library)
-        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        library.rebuild()
+        library.lose_jobs()
         sweep(library)
-        assert jobs(library) == 1
+        assert library.jobs(MAINTAIN) == 1
 
 
 class TestSweep:
@@ -348,17 +295,17 @@ class TestSweep:
         step = 0
         while "retired" not in states(library):
             step += 1
-            maintain_until(library, step)
+            killed_after(step, library.maintain)
         for expected in (1, 0):
-            library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+            library.lose_jobs()
             sweep(library)
-            assert jobs(library) == expected
+            assert library.jobs(MAINTAIN) == expected
             library.maintain()
 
     def test_asks_in_one_order(self, new_library: Callable[[], Library]) -> None:
         libraries = [new_library() for _ in range(8)]
         for library in libraries:
-            rebuild(library)
+            library.rebuild()
         with libraries[0].services.units.system() as uow:
             found = uow.repo.segments.neglected(NOON)
         assert found == sorted(found)

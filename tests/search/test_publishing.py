@@ -1,19 +1,19 @@
 """Publishing: what a version changes of the index, and what it leaves as it is."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import grpc
 import pytest
 
 from services.kernel.ids import new_id
-from services.search.model.facts import Telling
-from tests.search.library import AUTHOR, NOON, TOLD, Library
+from services.search.errors import VersionOutdated
+from tests.search.library import AUTHOR, HIDDEN, NOON, SHOWN, Library
 from tests.support.acting import at_once
 from tests.support.errors import refused
 
 CODE = grpc.StatusCode
-SECRET = Telling("File", (), {}, everyone=False, roles=("admin",), members=())
 
 
 class TestPublish:
@@ -36,7 +36,7 @@ class TestPublish:
         }
         assert dict(library.rows("chunks", "text", "ordinal")) == {"white hare": 0, "red fox": 1, "brown bear": 2}
         assert library.find("wolf") == {}
-        assert library.rows("tombstones", "chunk_no", "chunk_no") == [(numbers["grey wolf"],) * 2]
+        assert library.rows("tombstones", "chunk_no") == [(numbers["grey wolf"],)]
 
     def test_of_the_same_again_writes_nothing(self, library: Library) -> None:
         document = new_id()
@@ -60,7 +60,7 @@ class TestPublish:
 
     def test_reads_each_passage_in_its_own_language(self, library: Library) -> None:
         document, texts = new_id(), ["die Häuser", "the houses"]
-        library.stage(document, texts, language="de", languages=["", "en"])
+        library.stage(texts, document, language="de", languages=["", "en"])
         library.publish(texts, document, stage=False, language="de")
         assert library.rows("chunks", "text", "language") == [("die Häuser", "de"), ("the houses", "en")]
         assert list(library.find("house")) == ["the houses"]
@@ -70,7 +70,7 @@ class TestPublish:
 
     def test_wants_all_passages_staged(self, library: Library) -> None:
         document = new_id()
-        library.stage(document, ["red fox"])
+        library.stage(["red fox"], document)
         with refused(CODE.FAILED_PRECONDITION, "CHUNKS_MISSING") as refusal:
             library.stubs.index.PublishDocument(library.publishing(document, 3))
         assert refusal.metadata["missing"] == "2"
@@ -78,7 +78,7 @@ class TestPublish:
 
     def test_keeps_of_what_was_staged_twice_the_last(self, library: Library) -> None:
         document = new_id()
-        library.stage(document, ["red fox", "grey wolf", "brown bear"])
+        library.stage(["red fox", "grey wolf", "brown bear"], document)
         library.publish(["white hare", "grey wolf"], document)
         assert sorted(library.find("fox wolf bear hare")) == ["grey wolf", "white hare"]
 
@@ -86,13 +86,13 @@ class TestPublish:
         document = new_id()
         library.publish(["red fox"], document, version=2)
         with refused(CODE.FAILED_PRECONDITION, "VERSION_OUTDATED"):
-            library.stage(document, ["grey wolf"])
+            library.stubs.index.StageChunks(library.staging(document))
         with refused(CODE.FAILED_PRECONDITION, "VERSION_OUTDATED"):
-            library.publish(["grey wolf"], document, stage=False)
+            library.stubs.index.PublishDocument(library.publishing(document, 1))
 
     def test_by_two_workers_at_once_happens_once(self, library: Library) -> None:
         document = new_id()
-        library.stage(document, ["red fox", "grey wolf"])
+        library.stage(["red fox", "grey wolf"], document)
         request = library.publishing(document, 2)
         done = at_once(2, lambda: library.stubs.index.PublishDocument(request))
         assert sorted((one.added, one.kept) for one in done) == [(0, 2), (2, 0)]
@@ -114,7 +114,7 @@ class TestPublish:
     def test_that_is_cut_off_leaves_what_was(self, library: Library) -> None:
         document = new_id()
         library.publish(["red fox"], document)
-        library.stage(document, ["grey wolf"], version=2)
+        library.stage(["grey wolf"], document, version=2)
         with library.acting(), library.services.units() as uow:
             # As a worker does that is killed before its commit.
             index = uow.repo.indexes.lock(library.workspace_id, NOON)
@@ -126,12 +126,12 @@ class TestPublish:
 
     def test_finds_passages_under_their_headings(self, library: Library) -> None:
         document = new_id()
-        library.stage(document, ["within thirty days"], headings=["Refunds", "Germany"])
+        library.stage(["within thirty days"], document, headings=["Refunds", "Germany"])
         library.publish(["within thirty days"], document, stage=False)
         assert list(library.find("refund in Germany")) == ["within thirty days"]
 
 
-class TestHear:
+class TestFollow:
     def test_of_a_deletion_takes_the_document_away(self, library: Library) -> None:
         document = new_id()
         library.publish(["red fox"], document)
@@ -147,11 +147,11 @@ class TestHear:
         if published:
             library.publish(["red fox"], document)
         else:
-            library.stage(document, ["red fox"])
+            library.stage(["red fox"], document)
         library.delete(document)
-        with refused(CODE.FAILED_PRECONDITION, "VERSION_OUTDATED"):
-            library.stage(document, ["red fox"], version=2)
-        with refused(CODE.FAILED_PRECONDITION, "VERSION_OUTDATED"):
+        with pytest.raises(VersionOutdated):
+            library.stage(["red fox"], document, version=2)
+        with pytest.raises(VersionOutdated):
             library.publish(["red fox"], document, stage=False)
         assert library.find("fox") == {}
         assert library.rows("staged_chunks", "ordinal", "text") == []
@@ -159,7 +159,7 @@ class TestHear:
     def test_of_a_new_visibility_moves_the_words_to_whom_sees_them(self, library: Library) -> None:
         document = new_id()
         library.publish(["red fox"], document)
-        library.hear(document, SECRET)
+        library.change(document, HIDDEN)
         audience = library.audience_of(document)
         assert audience != 0
         assert library.words() == {("red", audience): 1, ("fox", audience): 1}
@@ -170,32 +170,32 @@ class TestHear:
     def test_of_an_update_is_not_undone_by_a_publish_that_knew_less(self, library: Library, first: bool) -> None:
         document = new_id()
         if first:
-            library.stage(document, ["red fox"])
+            library.stage(["red fox"], document)
         else:
             library.publish(["grey wolf"], document)
-        library.hear(document, SECRET, hours=1)
+        library.change(document, HIDDEN, hours=1)
         library.publish(["red fox"], document, version=2)
         assert library.audience_of(document) != 0
 
     def test_of_an_update_is_undone_by_a_publish_that_knows_more(self, library: Library) -> None:
         document = new_id()
-        library.hear(document, SECRET, hours=1)
+        library.change(document, HIDDEN, hours=1)
         library.publish(["red fox"], document, revision=2)
         assert library.audience_of(document) == 0
 
     def test_of_an_update_from_before_changes_nothing(self, library: Library) -> None:
         document = new_id()
         library.publish(["red fox"], document, revision=2)
-        library.hear(document, SECRET, hours=1)
+        library.change(document, HIDDEN, hours=1)
         assert library.audience_of(document) == 0
 
     def test_of_updates_goes_by_their_number_not_by_clocks(self, library: Library) -> None:
         document, unpublished = new_id(), new_id()
         library.publish(["red fox"], document, revision=1, update_time=NOON + timedelta(hours=9))
         # Of machines whose clocks differ.
-        for told in (document, unpublished):
-            library.hear(told, SECRET, hours=2, revision=3)
-            library.hear(told, TOLD, hours=5, revision=2)
+        for changed in (document, unpublished):
+            library.change(changed, HIDDEN, hours=2, revision=3)
+            library.change(changed, SHOWN, hours=5, revision=2)
         library.publish(["red fox"], unpublished, update_time=NOON + timedelta(hours=9))
         assert library.audience_of(document) == library.audience_of(unpublished) != 0
 
@@ -203,7 +203,7 @@ class TestHear:
         document = new_id()
         library.publish(["red fox"], document, tags=["draft"], metadata={"year": "2024"})
         assert library.find("fox", filter='tags:draft AND metadata.year = "2024"')
-        library.hear(document, Telling("Lease", ("final",), {"year": "2025"}, True, (), ()))
+        library.change(document, replace(SHOWN, display_name="Lease", tags=("final",), metadata={"year": "2025"}))
         assert not library.find("fox", filter="tags:draft")
         assert library.find("fox", filter='display_name = "Lease" AND metadata.year = "2025" AND tags:final')
 
@@ -231,6 +231,6 @@ class TestAudiences:
         document = new_id()
         library.publish(["red fox"], document)
         before = library.snapshot().revision
-        library.hear(document, TOLD)
-        library.hear(document, SECRET, hours=2)
+        library.change(document, SHOWN)
+        library.change(document, HIDDEN, hours=2)
         assert library.snapshot().revision > before

@@ -1,6 +1,5 @@
 """What is deleted bit by bit: all of a purged workspace, and a log of queries that nobody wants any more."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import grpc
@@ -8,19 +7,19 @@ import pytest
 
 from services.kernel.etags import etag_of
 from services.kernel.ids import new_id
+from services.kernel.jobs import Check
 from services.search.errors import IndexPurged
-from services.search.model.facts import Telling
 from services.search.model.index import IndexPatch
 from services.search.service import housekeeping, purging
 from services.search.service.purging import FORGET_QUERIES, PURGE
-from tests.search.library import Library
-from tests.search.shelf import Shelf
+from tests.search.checks import killed_after
+from tests.search.library import SHOWN, Library
 from tests.support.errors import refused
 
 CODE = grpc.StatusCode
 TABLES = (
     *("indexes", "audiences", "documents", "chunks", "removed_chunks", "recounts", "segments", "staged_segments"),
-    *("postings", "tombstones", "vocabulary", "staged_chunks", "early_news", "models", "vectors", "queries"),
+    *("postings", "tombstones", "vocabulary", "staged_chunks", "early_changes", "models", "vectors", "queries"),
 )
 _QUERY = """insert into search.queries values (%s, gen_random_uuid(), 'who', 'lexical', '', '', 1, 1,
     gen_random_uuid(), now())"""
@@ -33,28 +32,9 @@ def _little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "_ROWS", 2)
 
 
-class Killed(Exception):
-    """The worker is killed."""
-
-
-def killed_after(steps: int, work: Callable[[Callable[[], None]], None]) -> bool:
-    """Whether the worker was killed after so many commits."""
-    left = iter(range(steps))
-
-    def check() -> None:
-        if next(left, None) is None:
-            raise Killed
-
-    try:
-        work(check)
-    except Killed:
-        return True
-    return False
-
-
 def left(library: Library) -> list[str]:
     """The tables that hold something of the workspace."""
-    return [table for table in TABLES if library.rows(table, "1", "2")]
+    return [table for table in TABLES if library.rows(table, "1")]
 
 
 def begin(library: Library) -> None:
@@ -63,7 +43,7 @@ def begin(library: Library) -> None:
         uow.commit()
 
 
-def purge(library: Library, check: Callable[[], None] = lambda: None) -> None:
+def purge(library: Library, check: Check = lambda: None) -> None:
     with library.acting():
         library.services.purging.purge(library.workspace_id, check, lambda _: None)
 
@@ -76,7 +56,7 @@ def full(library: Library) -> Library:
         library.publish([f"red fox {number}", f"grey wolf {number}"])
     library.publish(["white hare", "brown bear"], document, everyone=False, members=[f"users/{new_id()}"])
     library.publish(["white hare"], document, version=2, everyone=False, members=[f"users/{new_id()}"])
-    library.stage(new_id(), ["an owl"])
+    library.stage(["an owl"], new_id())
     library.delete(new_id())
     library.database.execute(_QUERY, [library.workspace_id])
     return library
@@ -93,24 +73,22 @@ class TestPurge:
 
     def test_lets_nothing_be_published_any_more(self, full: Library) -> None:
         document = new_id()
-        full.stage(document, ["red fox"])
+        full.stage(["red fox"], document)
         begin(full)
-        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
-            full.stage(document, ["red fox"], version=2)
-        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
-            full.publish(["red fox"], document, stage=False)
-        purge(full)
-        with refused(CODE.NOT_FOUND, "NOT_FOUND"):
-            full.publish(["red fox"], document, stage=False)
-        full.hear(document, Telling("File", (), {}, True, (), ()))
+        for _ in range(2):
+            with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+                full.stubs.index.StageChunks(full.staging(document, 2))
+            with refused(CODE.NOT_FOUND, "NOT_FOUND"):
+                full.stubs.index.PublishDocument(full.publishing(document, 1))
+            purge(full)
+        full.change(document, SHOWN)
         full.delete(document)
         full.maintain()
         assert left(full) == ["indexes"]
 
     def test_is_heard_of_by_who_is_about_to_publish(self, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-        shelf = Shelf(library.services, library.database, library.workspace_id)
         document, publishing = new_id(), library.services.publishing
-        shelf.stage(["red fox"], document)
+        library.stage(["red fox"], document)
         prepare = publishing._preparing.prepare
 
         def meanwhile(*given: object) -> object:
@@ -119,14 +97,14 @@ class TestPurge:
 
         monkeypatch.setattr(publishing._preparing, "prepare", meanwhile)
         with pytest.raises(IndexPurged):
-            shelf.publish(["red fox"], document)
+            library.publish(["red fox"], document, stage=False)
         purge(library)
         assert left(library) == ["indexes"]
 
     def test_takes_the_index_itself_a_day_later(self, full: Library) -> None:
         begin(full)
         purge(full)
-        full.database.execute("delete from jobs.jobs where workspace_id = %s", [full.workspace_id])
+        full.lose_jobs()
         full.services.housekeeping.sweep(lambda: None)
         assert full.jobs(PURGE) == 0
         full.age("indexes", "purge_time", timedelta(days=2))
@@ -152,11 +130,11 @@ class TestQueries:
     def test_go_though_the_job_is_lost(self, library: Library) -> None:
         self.asked(library, 1)
         self.keep(library, keep=False)
-        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        library.lose_jobs()
         library.services.housekeeping.sweep(lambda: None)
         assert library.jobs(FORGET_QUERIES) == 1
         self.forget(library, lambda: None)
-        library.database.execute("delete from jobs.jobs where workspace_id = %s", [library.workspace_id])
+        library.lose_jobs()
         library.services.housekeeping.sweep(lambda: None)
         assert library.jobs(FORGET_QUERIES) == 0
 
@@ -187,6 +165,6 @@ class TestQueries:
             library.services.index.update(library.workspace_id, etag_of(index.version), IndexPatch(log_queries=keep))
 
     @staticmethod
-    def forget(library: Library, check: Callable[[], None]) -> None:
+    def forget(library: Library, check: Check) -> None:
         with library.acting():
             library.services.purging.forget_queries(library.workspace_id, check)

@@ -7,7 +7,7 @@ import pytest
 from plinth.search.v1 import hit_pb2
 from services.search.service import matching
 from tests.search.archive import HYBRID, LEXICAL, SEMANTIC, Archive
-from tests.search.shelf import TOPICS, about
+from tests.search.topics import TOPICS, about
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def archive(new_archive: Callable[[], Archive]) -> Archive:
     archive = new_archive()
     for topic in TOPICS:
         archive.put(topic, about(topic, 80), only=[archive.team.member] if topic == "law" else [])
-    archive.learn()
+    archive.library.make_vectors()
     return archive
 
 

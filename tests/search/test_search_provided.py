@@ -1,10 +1,7 @@
 """Search where somebody else makes the vectors: by meaning while they answer, by words alone while they do not."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import psycopg
 import pytest
 
 from services.kernel.caller import Caller, Grant
@@ -17,8 +14,8 @@ from services.search.model.index import EmbedderKind
 from services.search.service import build_search
 from services.search.service.matching import Matched, Matching
 from services.search.service.visibility import Viewer
-from tests.search.embedders.provider import DIMENSIONS, KEY, Provider, failing, running
-from tests.search.shelf import Shelf
+from tests.search.embedders.provider import Provider, failing
+from tests.search.library import Library
 from tests.support.acting import acting
 
 FOX, WOLF = "a red fox", "one grey wolf there"
@@ -28,12 +25,12 @@ FOX, WOLF = "a red fox", "one grey wolf there"
 class Reader:
     """Who asks an index that a provider makes vectors for."""
 
-    shelf: Shelf
+    library: Library
     provider: Provider
 
     def match(self, query: str, mode: Mode = Mode.HYBRID) -> Matched:
         """What matches."""
-        services, workspace_id = self.shelf.services, self.shelf.workspace_id
+        services, workspace_id = self.library.services, self.library.workspace_id
         grant = Grant(workspace_id, new_id(), "viewer", frozenset())
         matching = Matching(services.units, services.snapshots, services.semantic)
         with acting(Caller(user_id=grant.user_id, workspace_id=workspace_id, grant=grant)):
@@ -42,22 +39,14 @@ class Reader:
 
 
 @pytest.fixture
-def reader(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Iterator[Reader]:
-    with running() as provider, pytest.MonkeyPatch.context() as patch:
-        # Who asks the provider gives up at once.
-        patch.setattr(openai, "_ATTEMPTS", 1)
-        given = {
-            "embedder_url": provider.url,
-            "embedder_key": KEY,
-            "embedder_model": "test-model",
-            "embedder_dimensions": DIMENSIONS,
-        }
-        settings = type(runtime.settings)(**runtime.settings.model_dump() | given)
-        shelf = Shelf(build_search(runtime.resources, settings), owner_database)
-        shelf.use(EmbedderKind.OPENAI)
-        shelf.work()
-        shelf.put([FOX, WOLF])
-        yield Reader(shelf, provider)
+def reader(library: Library, runtime: Runtime, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    # Who asks the provider gives up at once.
+    monkeypatch.setattr(openai, "_ATTEMPTS", 1)
+    library = replace(library, services=build_search(runtime.resources, provider.settings(runtime.settings)))
+    library.use(EmbedderKind.OPENAI)
+    library.make_vectors()
+    library.put([FOX, WOLF])
+    return Reader(library, provider)
 
 
 def test_is_by_both_while_the_provider_answers(reader: Reader) -> None:

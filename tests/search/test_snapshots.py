@@ -1,6 +1,7 @@
 """Reading: what a process keeps of an index is never another one's, never old, and no more than it may be."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -153,7 +154,10 @@ class TestAllowed:
     def test_is_what_the_filter_lets_through(self, library: Library) -> None:
         german, english = new_id(), new_id()
         library.publish(["red fox"], german, language="de", tags=["contract"], metadata={"year": "2024"})
-        library.publish(["red fox too"], english, display_name="Lease.pdf", media_type="application/pdf")
+        later = NOON + timedelta(hours=1)
+        library.publish(
+            ["red fox too"], english, display_name="Lease.pdf", media_type="application/pdf", update_time=later
+        )
         for filter, found in (
             ('language = "de"', ["red fox"]),
             ("tags:contract AND metadata.year >= 2024", ["red fox"]),
@@ -164,6 +168,8 @@ class TestAllowed:
             (f"document = {library.name_of(german)}", ["red fox"]),
             (f"author = users/{new_id()}", []),
             (f'create_time = "{NOON.isoformat()}" AND tags:contract', ["red fox"]),
+            (f'create_time > "{NOON.isoformat()}"', []),
+            (f'update_time > "{NOON.isoformat()}"', ["red fox too"]),
         ):
             assert list(library.find("red", filter=filter)) == found, filter
 

@@ -20,7 +20,7 @@ TABLES = ("indexes", "audiences", "documents", "chunks", "segments", "postings",
 
 def left(library: Library) -> list[str]:
     """The tables that hold something of the workspace."""
-    return [table for table in (*TABLES, "staged_chunks", "early_news") if library.rows(table, "1", "2")]
+    return [table for table in (*TABLES, "staged_chunks", "early_changes") if library.rows(table, "1")]
 
 
 class TestEvents:
@@ -45,7 +45,7 @@ class TestEvents:
         document = new_id()
         library.publish(["red fox"], document)
         library.publish(["grey wolf"], document, version=2, everyone=False, members=[f"users/{new_id()}"])
-        library.stage(new_id(), ["white hare"])
+        library.stage(["white hare"], new_id())
         library.delete(new_id())
         assert len(left(library)) == len(TABLES) + 2
         with library.acting(), library.services.units() as uow:
@@ -61,8 +61,7 @@ class TestEvents:
 class TestJobs:
     def test_look_after_the_index_that_they_name(self, library: Library) -> None:
         library.publish(["red fox"])
-        with library.acting():
-            library.services.index.rebuild(library.workspace_id)
+        library.rebuild()
         [handler] = [one for one in job_handlers(library.services) if one.kind == MAINTAIN]
         attempt(handler, library.workspace_id, f"{library.workspace}/index")
         assert library.rows("indexes", "rebuilding", "chunk_count") == [(False, 1)]
@@ -74,20 +73,20 @@ class TestSweep:
             library.services.housekeeping.ask()
         query = "select queue from jobs.jobs where kind = %s and state <> 'succeeded'"
         assert library.database.execute(query, [SWEEP]).fetchall() == [("index",)]
-        library.stage(new_id(), ["red fox"])
+        library.stage(["red fox"], new_id())
         library.age("staged_chunks", "stage_time", timedelta(days=8))
         [handler] = [one for one in job_handlers(library.services) if one.kind == SWEEP]
         attempt(handler, library.workspace_id, "")
         assert left(library) == []
 
     def test_drops_what_nobody_published(self, library: Library) -> None:
-        library.stage(new_id(), ["red fox"])
+        library.stage(["red fox"], new_id())
         library.delete(new_id())
-        assert {"staged_chunks", "early_news"} <= set(left(library))
-        # What is told is of noon in March.
+        assert {"staged_chunks", "early_changes"} <= set(left(library))
+        # The deletion is of noon in March.
         library.services.housekeeping.sweep(lambda: None)
         assert "staged_chunks" in left(library)
-        assert "early_news" not in left(library)
+        assert "early_changes" not in left(library)
         library.age("staged_chunks", "stage_time", timedelta(days=8))
         library.services.housekeeping.sweep(lambda: None)
         assert left(library) == ["indexes"]

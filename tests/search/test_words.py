@@ -33,3 +33,11 @@ def test_looks_at_no_more_words_than_it_may(archive: Archive, monkeypatch: pytes
     monkeypatch.setattr(words, "_MOST_BEGUN", 2)
     archive.put("X", ["fog fox fun fur", "fun"])
     assert archive.suggest("f") == ["fog", "fox"]
+
+
+def test_corrects_to_the_words_of_the_most_passages_where_it_may_not_look_at_all(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "_MOST_SIMILAR", 1)
+    archive.put("a", ["foe", "fox", "fox again"])
+    assert archive.search("foz").corrected_query == "fox"

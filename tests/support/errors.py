@@ -21,6 +21,7 @@ class Refusal:
     message: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     fields: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     retry_seconds: float | None = None
 
 
@@ -36,6 +37,7 @@ def refusal_of(error: Any) -> Refusal:  # a grpc.RpcError that is a grpc.Call to
             refusal.reason, refusal.domain, refusal.metadata = info.reason, info.domain, dict(info.metadata)
         elif detail.Unpack(bad_request):
             refusal.fields = [violation.field for violation in bad_request.field_violations]
+            refusal.told = [violation.description for violation in bad_request.field_violations]
         elif detail.Unpack(retry):
             refusal.retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
     return refusal

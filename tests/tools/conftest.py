@@ -27,6 +27,7 @@ import "google/protobuf/field_mask.proto";
 import "google/protobuf/struct.proto";
 import "google/protobuf/timestamp.proto";
 import "plinth/options/v1/policy.proto";
+import "plinth/options/v1/text.proto";
 """
 
 

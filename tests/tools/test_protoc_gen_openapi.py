@@ -1,6 +1,7 @@
 """The OpenAPI document that protoc-gen-openapi writes."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -104,6 +105,9 @@ message Pet {
   bytes photo = 11;
   repeated Pet friends = 12;
   uint64 steps = 13;
+  string motto = 16 [(buf.validate.field).string = {max_len: 20 [plinth.options.v1.line]: true}];
+  // Also called.
+  repeated string nicknames = 17 [(buf.validate.field).repeated.items.string = {[plinth.options.v1.title]: true}];
 }
 message GetPetRequest {
   string name = 1 [(buf.validate.field).string.pattern = "^workspaces/UUID/pets/(rex|UUID)$"];
@@ -337,6 +341,14 @@ class TestSchemas:
         self, pets: dict[str, Any], name: str, expected: dict[str, Any]
     ) -> None:
         assert schema(pets, "Pet")["properties"][name] == expected
+
+    def test_a_rule_of_ours_is_said_as_its_pattern_and_what_that_cannot_say_is_told(self, pets: dict[str, Any]) -> None:
+        found = schema(pets, "Pet")["properties"]
+        line = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+        assert found["motto"] == {"type": "string", "maxLength": 20, "pattern": f"^{line}*$"}
+        assert re.fullmatch(found["nicknames"]["items"]["pattern"], "two words")
+        assert not re.fullmatch(found["nicknames"]["items"]["pattern"], "a space behind ")
+        assert found["nicknames"]["description"] == "Also called.\nRule: must have a character that can be seen."
 
     def test_an_enum_is_its_names(self, pets: dict[str, Any]) -> None:
         kind = schema(pets, "Kind")

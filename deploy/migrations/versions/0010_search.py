@@ -197,12 +197,12 @@ def upgrade() -> None:
             primary key (workspace_id, word, audience_id)
         ) with (fillfactor = 70)""")
     op.execute("create index on search.vocabulary (workspace_id, letters)")
-    # What was heard of documents that are not here: a publish that is under way still must not undo it.
+    # What became of documents that are not here: a publish that is under way still must not undo it.
     op.execute("""
-        create table search.early_news (
+        create table search.early_changes (
             workspace_id uuid not null,
             document_id uuid not null,
-            news_time timestamptz not null,
+            change_time timestamptz not null,
             revision integer not null,
             deleted boolean not null,
             display_name text not null,
@@ -213,7 +213,7 @@ def upgrade() -> None:
             members uuid[] not null,
             primary key (workspace_id, document_id)
         )""")
-    op.execute("create index on search.early_news (news_time)")
+    op.execute("create index on search.early_changes (change_time)")
     # Versions of an embedder. `dimensions` is 0 until it is known. Passages below `next_chunk_no` have their vectors;
     # those up to `end_chunk_no` get them from a job; those from there on got them as they were published. A void one
     # could learn nothing of so many passages.
@@ -303,7 +303,7 @@ def upgrade() -> None:
         "postings",
         "tombstones",
         "vocabulary",
-        "early_news",
+        "early_changes",
         "models",
         "model_parts",
         "vectors",
@@ -321,7 +321,7 @@ def upgrade() -> None:
     rls.system_policy("search.staged_chunks", "select, delete")
     rls.system_policy("search.staged_segments", "select")
     rls.system_policy("search.staged_vectors", "select, delete")
-    rls.system_policy("search.early_news", "select, delete")
+    rls.system_policy("search.early_changes", "select, delete")
     rls.system_policy("search.queries", "select, delete")
     rls.subscriber("search")
     rls.log_reader("search")

@@ -8,6 +8,7 @@ from plinth.documents.v1 import upload_pb2
 from services.documents.messages import visibility_message
 from services.documents.model.names import UPLOAD
 from services.documents.model.uploads import Upload
+from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.names import USER
 from services.kernel.wire import timestamp
 
@@ -37,7 +38,10 @@ def upload_to_proto(upload: Upload) -> upload_pb2.Upload:
 
 
 def opened(requests: Iterator[pb.UploadDocumentRequest]) -> tuple[pb.UploadDocumentRequest, Iterator[bytes]]:
-    """The first message of a stream, which says what is coming, and the bytes of all of them."""
+    """The first message of a stream, which says what is coming, and the bytes of all of them.
+
+    Whoever reads these meets FieldsInvalid where a later message says something else.
+    """
     first = next(requests)
     return first, _bytes_of(first, requests)
 
@@ -45,4 +49,7 @@ def opened(requests: Iterator[pb.UploadDocumentRequest]) -> tuple[pb.UploadDocum
 def _bytes_of(first: pb.UploadDocumentRequest, others: Iterable[pb.UploadDocumentRequest]) -> Iterator[bytes]:
     yield first.content.data
     for request in others:
+        said = [field.name for field, _ in request.ListFields() if field.name != "content"]
+        if changed := [name for name in said if getattr(request, name) != getattr(first, name)]:
+            raise FieldsInvalid(*(FieldViolation(name, "must be what the first message says") for name in changed))
         yield request.content.data

@@ -19,9 +19,9 @@ from services.documents.model.parsed import NotParsed, Parsed
 from services.documents.parsing.failures import ParseFailed, Reason
 from services.documents.parsing.limits import Limits
 from services.documents.parsing.wire import KILL, MESSAGE_BYTES, READY, Ending, FrameReader, Garbled, Kind, Order
+from services.kernel.child_environment import child_environment
 
 NURSERY = (sys.executable, "-P", "-m", "services.documents.parsing.nursery")
-_ROOT = Path(__file__).resolve().parents[3]
 # How often a caller is asked whether it still wants the result.
 _TICK_SECONDS = 0.1
 _START_SECONDS = 60.0
@@ -110,7 +110,7 @@ class _Nursery:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(),
+                env=child_environment(),
                 process_group=0,
             )
         self._ready = False
@@ -288,15 +288,3 @@ def _readable(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
-
-
-def _environment() -> dict[str, str]:
-    """All that a nursery gets of ours: not one secret. Threads would not outlive a fork."""
-    libraries = os.environ.get("LD_LIBRARY_PATH")
-    return {
-        "PYTHONPATH": str(_ROOT),
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        **({"LD_LIBRARY_PATH": libraries} if libraries else {}),
-    }

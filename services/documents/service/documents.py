@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.documents.blobs.port import BlobCorrupt, BlobMissing
-from services.documents.errors import IngestionStateConflict
+from services.documents.errors import IngestionStateConflict, VersionNotFound
 from services.documents.model.allowance import Allowance
 from services.documents.model.documents import Document, DocumentPatch, DocumentVersion, Facts
 from services.documents.model.ingestions import Ingestion
@@ -21,7 +21,7 @@ from services.documents.service.storage import Storage
 from services.documents.service.units import DocumentsUnitOfWork, DocumentsUnits, current_viewer, seen
 from services.kernel.clock import Clock
 from services.kernel.deadline import check_deadline
-from services.kernel.errors import PageTokenInvalid, ResourceNotFound
+from services.kernel.errors import PageTokenInvalid
 from services.kernel.etags import check_etag
 from services.kernel.paging import Page, Pager
 
@@ -130,7 +130,10 @@ class DocumentService:
             uow.commit()
 
     def download(self, workspace_id: UUID, document_id: UUID, version: int) -> Download:
-        """The bytes of a version; 0: of the newest one. Raises ResourceNotFound or DependencyUnavailable."""
+        """The bytes of a version; 0: of the newest one.
+
+        Raises ResourceNotFound, VersionNotFound or DependencyUnavailable.
+        """
         display_name, found = self._version(workspace_id, document_id, version)
         while True:
             chunks = self._storage.read(workspace_id, found.blob_id)
@@ -163,12 +166,16 @@ class DocumentService:
             return uow.repo.usage.get(workspace_id), self._allowances.of(workspace_id)
 
     def _version(self, workspace_id: UUID, document_id: UUID, version: int) -> tuple[str, DocumentVersion]:
-        """What the document is called, and a version of it; 0: the newest. Raises ResourceNotFound."""
+        """What the document is called, and a version of it; 0: the newest.
+
+        Raises ResourceNotFound or VersionNotFound.
+        """
         with self._units() as uow:
             document = self._seen(uow, workspace_id, document_id)
-            found = uow.repo.versions.get(workspace_id, document_id, version or document.current_version)
+            number = version or document.current_version
+            found = uow.repo.versions.get(workspace_id, document_id, number)
         if found is None:
-            raise ResourceNotFound(document.name)
+            raise VersionNotFound(document.name, number)
         return document.display_name, found
 
     def _seen(self, uow: DocumentsUnitOfWork, workspace_id: UUID, document_id: UUID) -> Document:

@@ -1,8 +1,9 @@
 """Places at the parsers of one worker: whoever has none waits, and holds no connection meanwhile.
 
-The next place goes to whoever's workspace has the fewest, and of those to who came first. One place more than there are
-is given while a single workspace has them all, to another one: so slow files of one do not keep those of others
-waiting, and nobody's parsers idle for the sake of somebody who may come.
+The next place goes to whoever's workspace has the fewest, and of those to who came first. Whoever else waits of a
+workspace that is given one goes to the end of the line: who comes while several have many slow files waits for one of
+each at most. One place more than there are is given while a single workspace has them all, to another one: so slow
+files of one do not keep those of others waiting, and nobody's parsers idle for the sake of somebody who may come.
 """
 
 import threading
@@ -58,6 +59,7 @@ class Slots:
             if not self._changed.wait_for(lambda: self._next() is slot, _LOOK_SECONDS):
                 return False
             self._held[slot.workspace_id] += 1
+            self._waiting.sort(key=lambda other: other.workspace_id == slot.workspace_id)
             return True
 
     def _next(self) -> "Slot | None":

@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 from services.documents.model.ingestions import IngestionState
 from services.documents.service.failures import failure_of
 from services.documents.service.tenure import Superseded
-from services.kernel import spans
 from services.kernel.jobs import AttemptTimedOut, JobCancelled, LeaseLost
+from services.kernel.spans import child_span
 
 PASSED = "passed"
 BROKEN_OFF = "broken_off"
@@ -40,7 +40,7 @@ class StageReport(Collector):
         """One attempt at a stage."""
         outcome, began = PASSED, time.perf_counter()
         try:
-            with spans.part(self._tracer, f"ingestion {stage.value}"):
+            with child_span(self._tracer, f"ingestion {stage.value}"):
                 yield
         except (Superseded, JobCancelled, LeaseLost, AttemptTimedOut):
             outcome = BROKEN_OFF

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.kernel.jobs.attempt import Attempt, Hold
 from services.kernel.jobs.gate import CLOCK_SKEW, RANKS, Limits, Marks
 from services.kernel.jobs.model import KEPT, LEASE_EXPIRED, DeadReason, JobState, Lease, Settlement, first_fence

@@ -9,11 +9,11 @@ from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.kernel import arrays
 from services.kernel.caller import Caller
 from services.kernel.db import Session, compiled
 from services.kernel.errors import ConcurrentUpdate
 from services.kernel.ids import new_id
-from services.kernel.jobs import arrays
 from services.kernel.jobs.model import DeadReason, JobState, NewJob, lane_of
 from services.kernel.jobs.tables import LIVE, jobs
 

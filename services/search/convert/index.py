@@ -15,7 +15,7 @@ from services.kernel.events import Event
 from services.kernel.names import USER, WORKSPACE, uuid_in
 from services.kernel.wire import in_mask, optional_time, timestamp
 from services.search.messages import embedder_message, vector_set_message
-from services.search.model.facts import Audience, Facts, News, Telling
+from services.search.model.facts import Audience, DocumentChange, DocumentUpdate, Facts
 from services.search.model.index import EmbedderKind, IndexPatch, IndexView
 from services.search.model.names import DOCUMENT, INDEX, ROLE
 from services.search.model.passages import Outcome, Passage, Place
@@ -121,27 +121,27 @@ def outcome_to_proto(outcome: Outcome) -> index_service_pb2.PublishDocumentRespo
     return index_service_pb2.PublishDocumentResponse(added=outcome.added, removed=outcome.removed, kept=outcome.kept)
 
 
-def updated_document(event: Event) -> tuple[UUID, UUID, News]:
-    """Workspace, document and news of a DocumentUpdated."""
-    told = documents_pb2.DocumentUpdated.FromString(event.data)
-    workspace_id, document_id = DOCUMENT.ids(told.document)
-    visibility, kinds = told.visibility, document_pb2.Visibility
-    telling = Telling(
-        display_name=told.display_name,
-        tags=tuple(told.tags),
-        metadata=dict(told.metadata),
+def updated_document(event: Event) -> tuple[UUID, UUID, DocumentChange]:
+    """Workspace, document and change of a DocumentUpdated."""
+    updated = documents_pb2.DocumentUpdated.FromString(event.data)
+    workspace_id, document_id = DOCUMENT.ids(updated.document)
+    visibility, kinds = updated.visibility, document_pb2.Visibility
+    update = DocumentUpdate(
+        display_name=updated.display_name,
+        tags=tuple(updated.tags),
+        metadata=dict(updated.metadata),
         everyone=visibility.kind in (kinds.KIND_UNSPECIFIED, kinds.KIND_EVERYONE),
         roles=tuple(_roles_in(visibility.roles)) if visibility.kind == kinds.KIND_ROLES else (),
         members=tuple(map(_user_in, visibility.members)) if visibility.kind == kinds.KIND_MEMBERS else (),
     )
-    return workspace_id, document_id, News(event.time, told.revision, telling)
+    return workspace_id, document_id, DocumentChange(event.time, updated.revision, update)
 
 
-def deleted_document(event: Event) -> tuple[UUID, UUID, News]:
-    """Workspace, document and news of a DocumentDeleted."""
-    told = documents_pb2.DocumentDeleted.FromString(event.data)
-    workspace_id, document_id = DOCUMENT.ids(told.document)
-    return workspace_id, document_id, News(event.time, 0, None)
+def deleted_document(event: Event) -> tuple[UUID, UUID, DocumentChange]:
+    """Workspace, document and change of a DocumentDeleted."""
+    deleted = documents_pb2.DocumentDeleted.FromString(event.data)
+    workspace_id, document_id = DOCUMENT.ids(deleted.document)
+    return workspace_id, document_id, DocumentChange(event.time, 0, None)
 
 
 def _user_in(name: str) -> UUID:

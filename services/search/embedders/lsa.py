@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_ROOT = Path(__file__).parents[3]
+from services.kernel.child_environment import child_environment
+
 _CHILD = "services.search.embedders.lsa_child"
 _CHECK_SECONDS = 0.5
 _TOLD_BYTES = 1024
@@ -77,7 +77,7 @@ class LsaChild:
             stdout=subprocess.PIPE,
             stderr=self._told,
             cwd="/",
-            env=_environment(),
+            env=child_environment(),
         )
         os.set_blocking(self._orders, False)
         return self
@@ -156,15 +156,3 @@ class LsaChild:
         status = self._started.wait()
         self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _TOLD_BYTES))
         return ChildFailed(f"status {status}: {self._told.read().decode(errors='replace').strip()}")
-
-
-def _environment() -> dict[str, str]:
-    """All that the child gets of ours: not one secret. One thread: the other cores have other work."""
-    libraries = os.environ.get("LD_LIBRARY_PATH")
-    return {
-        "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "gen")]),
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        **({"LD_LIBRARY_PATH": libraries} if libraries else {}),
-    }

@@ -1,1 +1,1 @@
-"""The rules of search: words, postings, ranking, fusion, snippets, and how good all of it is. Pure Python and numpy."""
+"""The rules of search: words, postings, ranking, fusion and snippets. Pure Python and numpy."""

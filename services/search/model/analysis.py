@@ -39,10 +39,10 @@ def _combining_marks() -> str:
     return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
 
 
-_MARKS = _combining_marks()
+MARKS = _combining_marks()
 # Seen by nobody, and inside words: soft hyphen, zero-width non-joiner and joiner.
 UNSEEN = "\u00ad\u200c\u200d"
-_PART = f"[^\\W_](?:[^\\W_]++|[{_MARKS}{UNSEEN}]++)*+"
+_PART = f"[^\\W_](?:[^\\W_]++|[{MARKS}{UNSEEN}]++)*+"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)+)(?![.,]?[^\W_])"
 # C++, C#
 _SIGNED = r"[^\W\d_](?:\+\+|\#)(?![^\W_])"
@@ -54,9 +54,11 @@ _TOKEN = re.compile(
 )
 _PARTS = re.compile(_PART)
 # What normalises together: a letter and its marks, halfwidth kana and its voicing, the letters of a Hangul syllable.
-_CLUSTER = re.compile(f".[{_MARKS}\uff9e\uff9f\u1160-\u11ff]*", re.DOTALL)
+_CLUSTER = re.compile(f".[{MARKS}\uff9e\uff9f\u1160-\u11ff]*", re.DOTALL)
 _UNWANTED = str.maketrans("", "", f"{UNSEEN}\u0307-_.@\u2010")
 
+# Before it come the scripts whose words have spaces between them, and others.
+FIRST_UNSPACED = "\u0e00"
 # Thai, Lao, Myanmar, Hangul, Khmer, kana, Han: written without spaces, or with particles that cling to words.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"

@@ -64,9 +64,6 @@ class Contribution:
     tf: int
     df: int
     idf: float
-    length: int
-    average_length: float
-    weight: float
     score: float
 
 
@@ -118,13 +115,11 @@ def explain(corpus: Corpus, words: Sequence[Scored], chunk_no: int) -> list[Cont
     found = []
     for word in words:
         df = _df(corpus, word.postings)
-        tf, length, score = 0, 0, 0.0
+        tf, score = 0, 0.0
         for at in positions(word.postings.chunk_nos, np.array([chunk_no], np.int32)):
-            tf, length = int(word.postings.tfs[at]), int(word.postings.lengths[at])
+            tf = int(word.postings.tfs[at])
             score = float(_contributions(corpus, word)[at])
-        found.append(
-            Contribution(word.word, tf, df, _idf(corpus, df), length, corpus.average_length, word.weight, score)
-        )
+        found.append(Contribution(word.word, tf, df, _idf(corpus, df), score))
     return found
 
 

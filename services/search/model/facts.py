@@ -1,4 +1,4 @@
-"""What search knows of a document: told with each publish, and by documents' events."""
+"""What search knows of a document: stated with each publish, and changed by documents' events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ EVERYONE_ID = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class DocumentUpdate:
     """What people change of a document: its name, its tags, its metadata, and who sees it."""
 
     display_name: str
@@ -38,15 +38,15 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What was heard of a document, and when; `telling` is None where it was deleted.
+class DocumentChange:
+    """What became of a document, and when; `update` is None where it was deleted.
 
     `revision` says which change of the document it is: clocks of two machines may tell another order.
     """
 
     time: datetime
     revision: int
-    telling: Telling | None
+    update: DocumentUpdate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +66,22 @@ class Facts:
     create_time: datetime
     update_time: datetime
 
-    def told(self, news: News) -> "Facts":
-        """After what was heard; the same where what is known is newer."""
-        telling = news.telling
-        if telling is None or news.revision < self.revision:
+    def updated_by(self, change: DocumentChange) -> "Facts":
+        """After a change; the same where what is known is newer."""
+        update = change.update
+        if update is None or change.revision < self.revision:
             return self
         return replace(
             self,
-            revision=news.revision,
-            display_name=telling.display_name,
-            tags=telling.tags,
-            metadata=telling.metadata,
-            audience=Audience.of(
-                self.author_id, everyone=telling.everyone, roles=telling.roles, members=telling.members
-            ),
-            update_time=news.time,
+            revision=change.revision,
+            display_name=update.display_name,
+            tags=update.tags,
+            metadata=update.metadata,
+            audience=Audience.of(self.author_id, everyone=update.everyone, roles=update.roles, members=update.members),
+            update_time=change.time,
         )
 
-    def onto(self, known: "Facts") -> "Facts":
+    def merged_onto(self, known: "Facts") -> "Facts":
         """These, but with what people change as it is known already, where that is newer."""
         if known.revision <= self.revision:
             return self

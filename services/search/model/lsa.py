@@ -29,7 +29,7 @@ MAX_FITTED_CHUNKS = 30_000
 MAX_TERMS = 60_000
 _MIN_CHUNKS_OF_TERM = 2
 # The power of the singular values that stays in a vector's dimensions: 0 makes all of them equal, 1 is the textbook's.
-# Chosen on Cranfield; see also Caron 2001, "Experiments with LSA scoring".
+# Chosen on Cranfield (`make bench-search`); see also Caron 2001, "Experiments with LSA scoring".
 _POWER = 0.5
 # A smaller share of the first singular value is noise of float32.
 _NOISE = 1e-3

@@ -72,6 +72,11 @@ class Readable:
     text: str
     language: str
 
+    @classmethod
+    def of(cls, *, headings: Sequence[str], text: str, language: str) -> "Readable":
+        """Made of what is stored, where headings are a list."""
+        return cls(tuple(headings), text, language)
+
     @property
     def whole(self) -> str:
         """The text as it is analysed: each heading once, so that it weighs no more where it is in the passage."""

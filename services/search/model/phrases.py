@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
-from services.search.model.analysis import MAX_WORD, UNSEEN, words
+from services.search.model.analysis import FIRST_UNSPACED, MARKS, MAX_WORD, UNSEEN, words
 
 Phrase = tuple[str, ...]
 
@@ -13,7 +14,10 @@ Phrase = tuple[str, ...]
 _UNREAD = re.compile(f"[{UNSEEN}\u0307]+")
 # Between two words: anything but words, or what is left of "she's".
 _BETWEEN = r"[\W_]+(?:(?:[stdm]|re|ll|ve)[\W_]*)?"
-_FIRST_UNSPACED = "\u0e00"
+# Beside these a word may be another one than it looks, or a part of one.
+_DOUBTFUL = f"\\w{MARKS}+#'\u2019"
+# Which of the two ends a word depends on what is beside it.
+_SIGMAS = frozenset("σς")
 
 
 def admits(text: str, wanted: Sequence[Phrase], unwanted: Sequence[Phrase]) -> bool:
@@ -21,36 +25,58 @@ def admits(text: str, wanted: Sequence[Phrase], unwanted: Sequence[Phrase]) -> b
 
     A phrase is the texts of words as `analysis.words` reads them, without compounds.
     """
-    # To read a text takes a hundred times as long as to see that it cannot have a phrase.
-    plain = _UNREAD.sub("", unicodedata.normalize("NFKC", text).lower())
-    if not all(_likely(plain, phrase) for phrase in wanted):
-        return False
-    likely = [phrase for phrase in unwanted if _likely(plain, phrase)]
-    if not wanted and not likely:
-        return True
-    read = [word.text for word in words(text) if not word.compound]
-    return all(_stands_in(read, phrase) for phrase in wanted) and not any(_stands_in(read, one) for one in likely)
+    looked_at = _Text(text)
+    return all(looked_at.has(phrase) for phrase in wanted) and not any(looked_at.has(phrase) for phrase in unwanted)
 
 
-def _likely(plain: str, phrase: Phrase) -> bool:
-    return all(pattern.search(plain) for pattern in _patterns(phrase))
+class _Text:
+    """A text in which phrases are looked for. To read it takes a hundred times as long as to look at it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._plain = _UNREAD.sub("", unicodedata.normalize("NFKC", text).lower())
+
+    def has(self, phrase: Phrase) -> bool:
+        """Whether a phrase stands in it."""
+        look = _look_for(phrase)
+        if not all(pattern.search(self._plain) for pattern in look.necessary):
+            return False
+        return bool(look.sufficient and look.sufficient.search(self._plain)) or _stands_in(self._read, phrase)
+
+    @cached_property
+    def _read(self) -> list[str]:
+        return [word.text for word in words(self._text) if not word.compound]
+
+
+class _Look(NamedTuple):
+    """What the plain text of whatever has a phrase matches, and what only such a text does; None: who knows."""
+
+    necessary: tuple[re.Pattern[str], ...]
+    sufficient: re.Pattern[str] | None
 
 
 @lru_cache(maxsize=256)
-def _patterns(phrase: Phrase) -> tuple[re.Pattern[str], ...]:
-    """What the plain text of whatever has the phrase matches: each run of plain words, as they follow each other."""
+def _look_for(phrase: Phrase) -> _Look:
+    """Each run of plain words, as they follow each other."""
     runs: list[list[str]] = [[]]
     for word in phrase:
         if _is_plain(word):
             runs[-1].append(re.escape(word))
         else:
             runs.append([])
-    return tuple(re.compile(_BETWEEN.join(run)) for run in runs if run)
+    necessary = tuple(re.compile(_BETWEEN.join(run)) for run in runs if run)
+    if len(runs) > 1:
+        return _Look(necessary, None)
+    first, *others = runs[0]
+    # A pattern that begins with letters is found faster: what may not stand before them is looked at behind them.
+    alone = f"{first}(?<![{_DOUBTFUL}]{first})"
+    apart = f"[^{_DOUBTFUL}]+".join((alone, *others))
+    return _Look(necessary, re.compile(f"{apart}(?![{_DOUBTFUL}])"))
 
 
 def _is_plain(word: str) -> bool:
     """Whether a word stands in a text as it is read: numbers lose their commas, long words their ends."""
-    return len(word) < MAX_WORD and word.isalpha() and max(word) < _FIRST_UNSPACED
+    return len(word) < MAX_WORD and word.isalpha() and max(word) < FIRST_UNSPACED and _SIGMAS.isdisjoint(word)
 
 
 def _stands_in(read: Sequence[str], phrase: Phrase) -> bool:

@@ -6,21 +6,21 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from services.search.model import phrases
-from services.search.model.analysis import Word, stems, words
+from services.search.model.analysis import FIRST_UNSPACED, Word, stems, words
 from services.search.model.languages import UNKNOWN
 from services.search.model.stopwords import stopwords_of
 
 # A longer query is cut: nobody means more, and each term reads its postings. With what a beginning stands for, too.
 MAX_WORDS = 64
 MAX_TERMS = 200
-# A compound's parts are looked for as well; weighed fully it would count twice. Chosen on Cranfield.
+# A compound's parts are looked for as well; weighed fully it would count twice. Chosen on Cranfield
+# (`make bench-search`).
 _COMPOUND_WEIGHT = 0.5
 _QUOTES = str.maketrans("“”„‟«»", '"' * 6)
 _QUOTED = re.compile(r'(?P<minus>(?<!\S)-)?"(?P<phrase>[^"]+)"')
 # Of at least two letters: "grep -v" and "-5 degrees" exclude nothing.
 _REFUSED = re.compile(r'(?<![^\s"])-(?=[^\W\d_]{2})[^\s"]+')
 _DIGIT_OR_SIGN = re.compile(r"[\d@_]")
-_FIRST_UNSPACED = "\u0e00"
 # Two words stand side by side in many a text that is about something else.
 _MIN_SENTENCE = 3
 
@@ -186,7 +186,7 @@ def _without_overlap(read: Sequence[Word]) -> list[Word]:
 
 def single_unspaced(text: str) -> bool:
     """A letter that the index mostly has in pairs, which begin with it."""
-    return len(text) == 1 and text >= _FIRST_UNSPACED
+    return len(text) == 1 and text >= FIRST_UNSPACED
 
 
 def _parts(written: Sequence[Word], match: re.Match[str]) -> tuple[str, ...]:

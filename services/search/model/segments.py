@@ -7,12 +7,28 @@ O'Neil, Cheng, Gawlick, O'Neil: "The log-structured merge-tree" (1996); the tier
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 FANOUT = 16
 # What has fewer passages is of level 0.
 _SMALL = 64
 # From this share of dead passages on, a segment is written anew without them.
 _DEAD_SHARE = 1 / 3
+
+
+class SegmentState(StrEnum):
+    """Whether readers look at a segment: not yet, now, or no more."""
+
+    STAGED = "staged"
+    """It is whole, without a place: a publish gives it its numbers."""
+    BUILDING = "building"
+    """Its postings are being written."""
+    BUILT = "built"
+    """It is whole, and waits for the rest of what is built anew."""
+    LIVE = "live"
+    """Readers look at it."""
+    RETIRED = "retired"
+    """It is to be deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ _SPACE = re.compile(r"\s")
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A piece of a chunk's text that begins at `start`, each white space made a plain one.
+    """A piece of a chunk's text, each white space made a plain one.
 
     `highlights` are (start, end) of words that were asked for, as code points of `text`; they ascend and do not touch.
     """
 
     text: str
-    start: int
     highlights: tuple[tuple[int, int], ...]
 
 
@@ -45,7 +44,7 @@ def snippet(text: str, language: str, groups: Sequence[Group], length: int = LEN
             if spans and first <= spans[-1][1]:
                 first, last = spans[-1][0], max(last, spans.pop()[1])
             spans.append((first, last))
-    return Snippet(_SPACE.sub(" ", text[start:end]), start, tuple(spans))
+    return Snippet(_SPACE.sub(" ", text[start:end]), tuple(spans))
 
 
 def _matches(text: str, language: str, groups: Sequence[Group]) -> list[_Match]:

@@ -25,17 +25,19 @@ def lengths_near(word: str) -> range:
     return range(len(word) - slips_in(word), len(word) + slips_in(word) + 1)
 
 
-def nearest(word: str, vocabulary: Sequence[tuple[str, int]], limit: int = 3) -> list[str]:
-    """The words of the vocabulary (each with how often it is there) that are most likely meant, best first.
+def nearest(word: str, vocabulary: Sequence[tuple[str, int]]) -> str | None:
+    """The word of the vocabulary (each with how often it is there) that is most likely meant; None: none is.
 
     One is likelier the fewer slips away it is, if it begins alike, and the more often it is there.
     """
     if not correctable(word):
-        return []
+        return None
     slips = slips_in(word)
     near = [(other, count) for other, count in vocabulary if abs(len(other) - len(word)) <= slips and other != word]
     found = extract(
         word, [other for other, _ in near], scorer=DamerauLevenshtein.distance, score_cutoff=slips, limit=None
     )
-    best = sorted(found, key=lambda match: (match[1], match[0][0] != word[0], -near[match[2]][1], match[0]))
-    return [other for other, _, _ in best[:limit]]
+    likeliest = min(
+        found, key=lambda match: (match[1], match[0][0] != word[0], -near[match[2]][1], match[0]), default=None
+    )
+    return likeliest and likeliest[0]

@@ -1,8 +1,8 @@
 """Words that hold a sentence together and say nothing of what it is about, as `analysis.words` reads them.
 
 Only queries leave them out, and only where something else is asked: they stay in the index, for phrases and for "The
-Who". On Cranfield this gains 0.01 of nDCG@10, and head words are what takes the time. For a language that is not
-listed, idf alone tells.
+Who". On Cranfield (`make bench-search`) this gains 0.01 of nDCG@10, and head words are what takes the time. For a
+language that is not listed, idf alone tells.
 """
 
 from collections.abc import Collection

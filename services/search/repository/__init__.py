@@ -2,13 +2,13 @@
 
 from services.kernel.db import Session
 from services.search.repository.audiences import AudienceRepository
+from services.search.repository.changes import ChangeRepository
 from services.search.repository.chunks import ChunkRepository
 from services.search.repository.documents import DocumentRepository
 from services.search.repository.found import FoundRepository
 from services.search.repository.indexes import IndexRepository
 from services.search.repository.models import ModelRepository
 from services.search.repository.nearest import NearestRepository
-from services.search.repository.news import NewsRepository
 from services.search.repository.postings import PostingRepository
 from services.search.repository.queries import QueryRepository
 from services.search.repository.recounts import RecountRepository
@@ -29,7 +29,7 @@ class SearchRepositories:
         self.indexes = IndexRepository(session)
         self.documents = DocumentRepository(session)
         self.audiences = AudienceRepository(session)
-        self.news = NewsRepository(session)
+        self.changes = ChangeRepository(session)
         self.staged = StagedRepository(session)
         self.chunks = ChunkRepository(session)
         self.removed = RemovedRepository(session)

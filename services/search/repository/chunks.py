@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Integer, Uuid, and_, any_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.index import Index
 from services.search.model.passages import Place, Published, Readable, Staged
 from services.search.tables import chunks, documents, removed_chunks, staged_chunks
@@ -168,7 +168,7 @@ class ChunkRepository:
         return dict(
             self._session.all(
                 _READ,
-                lambda chunk_no, **content: (chunk_no, _readable(**content)),
+                lambda chunk_no, **content: (chunk_no, Readable.of(**content)),
                 workspace=workspace_id,
                 chunk_nos=arrays.integers(chunk_nos),
             )
@@ -178,7 +178,7 @@ class ChunkRepository:
         """The next passages of a document, after an ordinal, whose words are not counted for those who see them."""
         return self._session.all(
             _UNCOUNTED,
-            lambda chunk_no, ordinal, **content: Uncounted(chunk_no, ordinal, _readable(**content)),
+            lambda chunk_no, ordinal, **content: Uncounted(chunk_no, ordinal, Readable.of(**content)),
             workspace=workspace_id,
             document=document_id,
             after=after,
@@ -257,7 +257,14 @@ class ChunkRepository:
 
     def after(self, workspace_id: UUID, after: int, end: int, count: int) -> list[Indexed]:
         """The next passages after a number and below `end`, of any document, in the order of their numbers."""
-        return self._session.all(_AFTER, _indexed, workspace=workspace_id, after=after, end=end, count=count)
+        return self._session.all(
+            _AFTER,
+            lambda chunk_no, doc_no, **content: Indexed(chunk_no, doc_no, Readable.of(**content)),
+            workspace=workspace_id,
+            after=after,
+            end=end,
+            count=count,
+        )
 
     def measure(self, workspace_id: UUID, lengths: dict[int, int]) -> int:
         """Write the lengths by number, where they are others than before: how many terms more these passages have."""
@@ -283,11 +290,3 @@ def _published(
     end_offset: int,
 ) -> Published:
     return Published(chunk_no, chunk_id, language, length, Place(ordinal, page, start_offset, end_offset))
-
-
-def _readable(*, headings: list[str], text: str, language: str) -> Readable:
-    return Readable(tuple(headings), text, language)
-
-
-def _indexed(*, chunk_no: int, doc_no: int, headings: list[str], text: str, language: str) -> Indexed:
-    return Indexed(chunk_no, doc_no, Readable(tuple(headings), text, language))

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Integer, and_, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.passages import Place, Readable
 from services.search.tables import chunks, documents
 

@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.index import EmbedderKind
 from services.search.model.vectors import Model, ModelState
 from services.search.tables import model_parts, models

@@ -8,8 +8,8 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import REAL, Integer, LargeBinary, and_, any_, bindparam, case, cast, false, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, Statement, compiled
-from services.kernel.jobs import arrays
 from services.search.model.vectors import Model
 from services.search.tables import vectors
 

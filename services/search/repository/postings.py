@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.postings import Postings, shifted
-from services.search.repository.segments import SegmentState
+from services.search.model.segments import SegmentState
 from services.search.tables import postings, segments
 
 _t = postings.c

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Integer, and_, any_, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.passages import Readable
 from services.search.tables import removed_chunks
 
@@ -47,7 +47,7 @@ class RemovedRepository:
         return dict(
             self._session.all(
                 _READ,
-                lambda chunk_no, headings, text, language: (chunk_no, Readable(tuple(headings), text, language)),
+                lambda chunk_no, **content: (chunk_no, Readable.of(**content)),
                 workspace=workspace_id,
                 document=document_id,
                 count=count,

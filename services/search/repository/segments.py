@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -27,9 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
-from services.search.model.segments import Segment
+from services.search.model.segments import Segment, SegmentState
 from services.search.tables import indexes, segments, tombstones
 
 _t = segments.c
@@ -37,23 +36,6 @@ _d = tombstones.c
 _in_workspace = _t.workspace_id == bindparam("workspace")
 _these = and_(_in_workspace, _t.segment_id == any_(bindparam("segment_ids", type_=ARRAY(BigInteger))))
 _dead_in_workspace = _d.workspace_id == bindparam("workspace")
-
-
-class SegmentState(StrEnum):
-    """Whether readers look at a segment: not yet, now, or no more."""
-
-    STAGED = "staged"
-    """It is whole, without a place: a publish gives it its numbers."""
-    BUILDING = "building"
-    """Its postings are being written."""
-    BUILT = "built"
-    """It is whole, and waits for the rest of what is built anew."""
-    LIVE = "live"
-    """Readers look at it."""
-    RETIRED = "retired"
-    """It is to be deleted."""
-
-
 _in_state = _t.state == bindparam("state")
 _ADD = compiled(insert(segments).values({column.name: bindparam(column.name) for column in segments.columns}))
 _SET_STATE = compiled(update(segments).where(_these, _in_state).values(state=bindparam("new_state")))

@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import TypeEngine
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.passages import Passage, Place, Readable, Staged
 from services.search.repository.batches import delete_some
 from services.search.tables import staged_chunks
@@ -112,7 +112,7 @@ class StagedRepository:
         """What these passages hold, by their keys."""
         found = self._session.all(
             _READ,
-            _readable,
+            lambda chunk_id, **content: (chunk_id, Readable.of(**content)),
             workspace=workspace_id,
             document=document_id,
             version=version,
@@ -135,7 +135,3 @@ class StagedRepository:
 
 def _staged(*, chunk_id: UUID, language: str, ordinal: int, page: int, start_offset: int, end_offset: int) -> Staged:
     return Staged(chunk_id, language, Place(ordinal, page, start_offset, end_offset))
-
-
-def _readable(*, chunk_id: UUID, headings: list[str], text: str, language: str) -> tuple[UUID, Readable]:
-    return chunk_id, Readable(tuple(headings), text, language)

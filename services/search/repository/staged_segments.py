@@ -22,10 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
-from services.search.model.segments import Segment
-from services.search.repository.segments import SegmentState
+from services.search.model.segments import Segment, SegmentState
 from services.search.tables import segments, staged_segments
 
 _t = staged_segments.c

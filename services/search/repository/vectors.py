@@ -26,8 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.model.passages import Readable
 from services.search.model.vectors import Model, ModelState
 from services.search.repository.batches import delete_some
@@ -190,8 +190,6 @@ _passages = select(chunks.c.chunk_id).where(
 )
 _UNSTAGE = compiled(delete(staged_vectors).where(_staged_document, _s.chunk_id.not_in(_passages)))
 _SWEEP = delete_some(staged_vectors, _s.stage_time < bindparam("before"))
-_FLOAT4 = 700
-_FLOAT4_ITEM = np.dtype([("size", ">i4"), ("value", ">f4")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +216,7 @@ class VectorRepository:
             model=model.model_id,
             chunk_nos=arrays.integers(chunk_nos.tolist()),
             dimensions=model.dimensions,
-            numbers=_reals(embeddings),
+            numbers=arrays.reals(embeddings.astype(">f4").tobytes()),
         )
 
     def owed(self, model: Model, first: int, count: int) -> list[Numbered]:
@@ -270,7 +268,7 @@ class VectorRepository:
         """The same with what they hold."""
         return self._session.all(
             _LACKING_TEXTS,
-            lambda chunk_no, **content: (chunk_no, _readable(**content)),
+            lambda chunk_no, **content: (chunk_no, Readable.of(**content)),
             workspace=model.workspace_id,
             model=model.model_id,
             first=model.next_chunk_no,
@@ -294,7 +292,7 @@ class VectorRepository:
             document=document_id,
             chunk_ids=arrays.uuids(chunk_ids),
             dimensions=model.dimensions,
-            numbers=_reals(embeddings),
+            numbers=arrays.reals(embeddings.astype(">f4").tobytes()),
             now=now,
         )
 
@@ -302,7 +300,7 @@ class VectorRepository:
         """The next staged passages of a version that are not published yet, and have no vector, by id."""
         return self._session.all(
             _UNEMBEDDED,
-            lambda chunk_id, **content: (chunk_id, _readable(**content)),
+            lambda chunk_id, **content: (chunk_id, Readable.of(**content)),
             workspace=model.workspace_id,
             model=model.model_id,
             document=document_id,
@@ -329,14 +327,3 @@ class VectorRepository:
     def sweep(self, before: datetime, count: int) -> int:
         """Delete what was staged before then, of any workspace, at most so many: how many; in a system session."""
         return self._session.run(_SWEEP, before=before, count=count)
-
-
-def _reals(vectors: NDArray[np.float32]) -> arrays.Column:
-    items = np.empty(vectors.size, _FLOAT4_ITEM)
-    items["size"] = _FLOAT4_ITEM["value"].itemsize
-    items["value"] = vectors.ravel()
-    return arrays.Column(_FLOAT4, vectors.size, [items.tobytes()])
-
-
-def _readable(*, headings: list[str], text: str, language: str) -> Readable:
-    return Readable(tuple(headings), text, language)

@@ -7,8 +7,8 @@ from sqlalchemy import Integer, Text, and_, any_, bindparam, case, column, delet
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.tables import indexes, vocabulary
 
 _t = vocabulary.c

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.kernel.jobs import arrays
 from services.search.tables import documents, indexes, vocabulary
 
 _v = vocabulary.c
@@ -33,7 +33,7 @@ _letters = literal_column("search.vocabulary.letters", Integer())
 _LAST = "\U0010ffff"
 
 # So many words are looked at, at most, to complete one, and to correct some: up to two tenths of a second.
-_MOST_BEGUN, _MOST_SIMILAR = 200_000, 200_000
+_MOST_BEGUN, _MOST_SIMILAR = 200_000, 100_000
 
 
 def _seen_by(audience_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -57,7 +57,13 @@ _BEGINNING = compiled(
     .order_by(func.sum(_begun.c.passages).desc(), _begun.c.word)
     .limit(bindparam("limit"))
 )
-_similar = _seen.where(_letters == any_(bindparam("lengths", type_=ARRAY(Integer)))).limit(bindparam("most")).subquery()
+# What is meant is seldom a rare word; which of equally rare ones are left out does not matter.
+_similar = (
+    _seen.where(_letters == any_(bindparam("lengths", type_=ARRAY(Integer))))
+    .order_by(_v.passages.desc())
+    .limit(bindparam("most"))
+    .subquery()
+)
 _near = select(_similar.c.word, func.sum(_similar.c.passages).label("count")).group_by(_similar.c.word).subquery()
 _KNOWN = compiled(
     select(_v.word)
@@ -122,7 +128,7 @@ class WordRepository:
     def of_lengths(
         self, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
     ) -> list[tuple[str, int]]:
-        """The words that have one of these numbers of letters, and in how many passages each is."""
+        """The words that have one of these numbers of letters, and in how many passages each is; rare ones may lack."""
         found = self._session.first(
             _OF_LENGTHS,
             lambda words, counts: (str(words or ""), bytes(counts or b"")),

@@ -10,7 +10,7 @@ from services.search.tables import (
     audiences,
     chunks,
     documents,
-    early_news,
+    early_changes,
     postings,
     queries,
     recounts,
@@ -37,7 +37,7 @@ _FORGET = [
         removed_chunks,
         chunks,
         documents,
-        early_news,
+        early_changes,
         audiences,
     )
 ]

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from services.kernel.caller import acting_itself
 from services.kernel.clock import Clock
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob
 from services.search.service.maintenance import IndexMaintenance
 from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.preparing import retire_all
@@ -16,16 +16,14 @@ from services.search.service.vocabulary import VocabularyCounts
 SWEEP = "search.sweep"
 # Longer than any ingestion takes, with all its attempts.
 _STAGED_FOR = timedelta(days=7)
-_NEWS_FOR = timedelta(days=30)
+_CHANGES_FOR = timedelta(days=30)
 _QUERIES_FOR = timedelta(days=90)
 _ROWS = 5_000
 _WORKSPACES = 1_000
 
-Check = Callable[[], None]
-
 
 class Housekeeping:
-    """Drops what was staged and never published, old news and queries, and has workers do what takes long."""
+    """Drops what was staged and never published, old changes and queries, and has workers do what takes long."""
 
     def __init__(
         self,
@@ -57,7 +55,7 @@ class Housekeeping:
         now = self._clock.now()
         self._in_batches(lambda uow: uow.repo.staged.sweep(now - _STAGED_FOR, _ROWS), check)
         self._in_batches(lambda uow: uow.repo.vectors.sweep(now - _STAGED_FOR, _ROWS), check)
-        self._in_batches(lambda uow: uow.repo.news.sweep(now - _NEWS_FOR, _ROWS), check)
+        self._in_batches(lambda uow: uow.repo.changes.sweep(now - _CHANGES_FOR, _ROWS), check)
         self._in_batches(lambda uow: uow.repo.queries.sweep(now - _QUERIES_FOR, _ROWS), check)
         self._retire_segments(check)
         self._maintenance.ask_where_due()

@@ -13,7 +13,6 @@ deleted. While it is built anew, what is published meanwhile is merged by itself
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -23,12 +22,11 @@ from numpy.typing import NDArray
 
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob
 from services.search.model import postings
 from services.search.model.index import Index
 from services.search.model.names import INDEX
-from services.search.model.segments import Merge, Segment, level_of, next_merge
-from services.search.repository.segments import SegmentState
+from services.search.model.segments import Merge, Segment, SegmentState, level_of, next_merge
 from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
 
 MAINTAIN = "search.maintain"
@@ -39,8 +37,6 @@ _CHUNKS = 500
 # So many words are deleted in one commit when all was read.
 _WORDS = 5_000
 _DEAD_FOR = timedelta(days=7)
-
-Check = Callable[[], None]
 
 
 def ask_to_maintain(uow: SearchUnitOfWork, workspace_id: UUID) -> None:

@@ -14,11 +14,10 @@ import numpy as np
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate
 from services.search.errors import ChunksMissing, IndexPurged, VersionOutdated
-from services.search.model.facts import Audience, Document, Facts, News
+from services.search.model.facts import Audience, Document, DocumentChange, Facts
 from services.search.model.index import Index
 from services.search.model.passages import Changes, Outcome, Passage, Published, Staged, compare
-from services.search.model.segments import Segment, level_of, next_merge
-from services.search.repository.segments import SegmentState
+from services.search.model.segments import Segment, SegmentState, level_of, next_merge
 from services.search.service.maintenance import ask_to_maintain
 from services.search.service.preparing import Batch, Prepared, Preparing, retire
 from services.search.service.units import SearchUnitOfWork, SearchUnits
@@ -72,27 +71,27 @@ class Publishing:
                 return outcome
         raise ConcurrentUpdate
 
-    def hear(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, news: News) -> None:
+    def follow(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, change: DocumentChange) -> None:
         """Follow what became of a document, in a unit of its workspace, which commits."""
-        words = self._words_of(uow, workspace_id, document_id, news)
+        words = self._words_of(uow, workspace_id, document_id, change)
         try:
             index = uow.repo.indexes.lock(workspace_id, self._clock.now())
         except IndexPurged:
             return
         before = uow.repo.documents.get(workspace_id, document_id)
-        if news.telling is None:
+        if change.update is None:
             # For good: whoever is about to publish it has read of it before.
-            uow.repo.news.put(workspace_id, document_id, news)
+            uow.repo.changes.put(workspace_id, document_id, change)
             uow.repo.staged.remove_all(workspace_id, document_id)
             retire(uow, workspace_id, uow.repo.staged_segments.list_of(workspace_id, document_id), ())
             if before is not None:
                 self._delete(uow, index, before, words)
         elif before is None:
-            known = uow.repo.news.get(workspace_id, document_id)
-            if known is None or (known.telling is not None and known.revision <= news.revision):
-                uow.repo.news.put(workspace_id, document_id, news)
+            known = uow.repo.changes.get(workspace_id, document_id)
+            if known is None or (known.update is not None and known.revision <= change.revision):
+                uow.repo.changes.put(workspace_id, document_id, change)
         else:
-            self._tell(uow, index, before, news, words)
+            self._update(uow, index, before, change, words)
 
     def _publish(self, workspace_id: UUID, facts: Facts, passage_count: int, prepared: Prepared) -> Outcome | None:
         """None where the passages are others than those that it was prepared for."""
@@ -125,10 +124,12 @@ class Publishing:
             uow.commit()
         return Outcome(len(changes.added), len(changes.removed), changes.kept)
 
-    def _words_of(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, news: News) -> Words:
+    def _words_of(self, uow: SearchUnitOfWork, workspace_id: UUID, document_id: UUID, change: DocumentChange) -> Words:
         """The words of a document's passages, where others will see them, or nobody, and they are few."""
         known = uow.repo.documents.get(workspace_id, document_id)
-        if known is None or (news.telling is not None and known.facts.told(news).audience == known.facts.audience):
+        if known is None:
+            return {}
+        if change.update is not None and known.facts.updated_by(change).audience == known.facts.audience:
             return {}
         published = uow.repo.chunks.list_of(workspace_id, document_id)
         return self._preparing.words_of(uow, workspace_id, [passage.chunk_no for passage in published])
@@ -142,8 +143,10 @@ class Publishing:
         self._vectors.on_published(uow, index, _change_of(before, (), published, index, {}))
         self._close(uow, index, removed=True)
 
-    def _tell(self, uow: SearchUnitOfWork, index: Index, before: Document, news: News, words: Words) -> None:
-        index, after = self._facts(uow, index, before.facts.told(news), before, before.chunk_count)
+    def _update(
+        self, uow: SearchUnitOfWork, index: Index, before: Document, change: DocumentChange, words: Words
+    ) -> None:
+        index, after = self._facts(uow, index, before.facts.updated_by(change), before, before.chunk_count)
         if after != before:
             self._move_words(uow, index, before, after, words)
             self._close(uow, index, removed=False)
@@ -155,8 +158,8 @@ class Publishing:
         if known is not None and known.facts.version > version:
             raise VersionOutdated(version)
         if known is None:
-            news = uow.repo.news.get(workspace_id, document_id)
-            if news is not None and news.telling is None:
+            change = uow.repo.changes.get(workspace_id, document_id)
+            if change is not None and change.update is None:
                 raise VersionOutdated(version)
         return known
 
@@ -165,12 +168,12 @@ class Publishing:
     ) -> tuple[Index, Document]:
         """Write what is known of the document now, and the index with the numbers that it took for it."""
         if before is not None:
-            facts = facts.onto(before.facts)
+            facts = facts.merged_onto(before.facts)
         else:
-            news = uow.repo.news.get(index.workspace_id, facts.document_id)
-            if news is not None:
-                facts = facts.told(news)
-                uow.repo.news.remove(index.workspace_id, facts.document_id)
+            change = uow.repo.changes.get(index.workspace_id, facts.document_id)
+            if change is not None:
+                facts = facts.updated_by(change)
+                uow.repo.changes.remove(index.workspace_id, facts.document_id)
         index, audience_id = self._audience(uow, index, facts.audience)
         if before is None:
             after = Document(facts, index.next_doc_no, audience_id, chunk_count)

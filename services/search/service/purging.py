@@ -5,12 +5,11 @@ commit as it has time for, and the next one goes on where it was cut off. The in
 day, lest one who was at work there makes another one; what they left goes with it.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 from services.kernel.clock import Clock
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob, Wait
 from services.search.model.index import Index
 from services.search.model.names import INDEX
 from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
@@ -22,9 +21,6 @@ _ROWS = 5_000
 _KEPT_FOR = timedelta(days=1)
 # So many workspaces are seen to the end by one sweep.
 _WORKSPACES = 1_000
-
-Check = Callable[[], None]
-Wait = Callable[[float], None]
 
 
 def ask_to_forget_queries(uow: SearchUnitOfWork, index: Index) -> None:

@@ -71,7 +71,7 @@ class QueryRewriter:
             return {}
         lengths = sorted({length for word in words for length in spelling.lengths_near(word)})
         vocabulary = uow.repo.words.of_lengths(view.snapshot.workspace_id, lengths, view.audiences)
-        return {word: best[0] for word in words if (best := spelling.nearest(word, vocabulary, limit=1))}
+        return {word: best for word in words if (best := spelling.nearest(word, vocabulary))}
 
 
 def _replaced(text: str, slips: dict[str, str]) -> str:

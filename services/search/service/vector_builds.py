@@ -7,7 +7,7 @@ killed costs one range of them. The last commit looks once more, holds off publi
 model, which only a lost lease can bring about, do some of the work twice, and change nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from services.kernel.clock import Clock
 from services.kernel.errors import ConcurrentUpdate
+from services.kernel.jobs import Check, Wait
 from services.search.embedders.build import Embedders
 from services.search.embedders.guarded import GuardedEmbedder
 from services.search.embedders.lsa import LsaChild
 from services.search.errors import EmbedderNotConfigured, EmbedderRefused, IndexPurged
 from services.search.model.index import Index
 from services.search.model.lsa import Projection, dimensions_of, sample
-from services.search.model.segments import Segment
+from services.search.model.segments import Segment, SegmentState
 from services.search.model.vectors import AT_ONCE, Model, ModelState
 from services.search.repository.graphs import Graphs
-from services.search.repository.segments import SegmentState
 from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.units import SearchUnitOfWork, SearchUnits
 
@@ -34,9 +34,6 @@ _FOLDED = 20_000
 _TERMS = 5_000
 _DELETED = 5_000
 _TRIES = 5
-
-Check = Callable[[], None]
-Wait = Callable[[float], None]
 
 
 class _Superseded(Exception):

@@ -8,12 +8,12 @@ so a job that is lost is asked for again.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from services.kernel.clock import Clock
-from services.kernel.jobs import NewJob
+from services.kernel.jobs import Check, NewJob
 from services.search.model.index import Index
 from services.search.model.names import INDEX
 from services.search.model.passages import Readable
@@ -26,7 +26,6 @@ AT_ONCE = 200
 _LOST_AFTER = timedelta(minutes=10)
 _DOCUMENTS = 1_000
 
-Check = Callable[[], None]
 Words = Mapping[int, frozenset[str]]
 """The words of passages, by their numbers."""
 

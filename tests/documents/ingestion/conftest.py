@@ -1,20 +1,15 @@
 """A mesh with a worker on a database of its own: whoever works elsewhere leaves its jobs alone."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import grpc
 import psycopg
 import pytest
-from psycopg import sql
 
 from services.documents.blobs.build import store_of
 from services.documents.service import DocumentsServices, build_documents
-from services.kernel import migrations
 from services.kernel.config import Settings
 from services.kernel.db import Scope
 from services.runtime import Runtime, open_runtime
@@ -23,33 +18,23 @@ from services.wiring import ALL_DOMAINS, Mesh
 from services.worker import working
 from tests.documents.ingestion.workspace import IngestionWorkspace
 from tests.documents.shelf import Shelf
-from tests.kernel.conftest import MIGRATING
+from tests.support.databases import own_database, with_database
 from tests.support.people import People
 from tests.support.settings import settings_for_tests
 from tests.tenancy.team import Team
 
 
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
 @pytest.fixture(scope="session")
 def database_name(owner_url: str) -> Iterator[str]:
     """The name of a migrated database that only this process uses."""
-    name = f"ingestion_{os.getpid()}_{uuid4().hex[:8]}"
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
-        migrations.migrate(_with_database(owner_url, name))
-        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
+    with own_database(owner_url, "ingestion") as name:
         yield name
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
 def owner_database(owner_url: str, database_name: str) -> Iterator["psycopg.Connection[Any]"]:
     """The database as its owner sees it, past every policy."""
-    with psycopg.connect(_with_database(owner_url, database_name), autocommit=True) as connection:
+    with psycopg.connect(with_database(owner_url, database_name), autocommit=True) as connection:
         yield connection
 
 
@@ -57,7 +42,7 @@ def owner_database(owner_url: str, database_name: str) -> Iterator["psycopg.Conn
 def settings(app_url: str, database_name: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A failed ingestion is tried again at once."""
     return settings_for_tests(
-        _with_database(app_url, database_name),
+        with_database(app_url, database_name),
         blob_url=tmp_path_factory.mktemp("blobs").as_uri(),
         ingest_retry_seconds=0.002,
         worker_threads=12,
@@ -97,17 +82,21 @@ def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
 @pytest.fixture
 def works(
     people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
-) -> IngestionWorkspace:
-    """A new workspace, where nobody works yet."""
-    return new_works(people, owner_database, runtime, mesh)
+) -> Iterator[IngestionWorkspace]:
+    """A new workspace, where nobody works yet; nor any more when it is left, so the next test meets its own parsers."""
+    made = new_works(people, owner_database, runtime, mesh)
+    yield made
+    made.leave()
 
 
 @pytest.fixture
 def other_works(
     people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
-) -> IngestionWorkspace:
+) -> Iterator[IngestionWorkspace]:
     """Another one, of other people."""
-    return new_works(people, owner_database, runtime, mesh)
+    made = new_works(people, owner_database, runtime, mesh)
+    yield made
+    made.leave()
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.registry import CollectorRegistry
 
 from plinth.documents.v1 import document_pb2, document_service_pb2, ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
 from plinth.search.v1 import hit_pb2, index_pb2, index_service_pb2, search_service_pb2
+from services.documents.service import StageReport
 from services.wiring import Mesh
 from tests.documents.shelf import Shelf
 from tests.support.parsers import parsers_of
@@ -113,6 +117,22 @@ class IngestionWorkspace:
         find = "select from jobs.jobs where subject = %s and state = 'running'"
         return self.shelf.team.database.execute(find, [document.ingestion]).rowcount > 0
 
+    def leave(self) -> None:
+        """End what is under way, whoever is at it, and return when nobody is any more."""
+        self.shelf.end_ingestions()
+        until(lambda: not self._is_at_work(), "the end of what was under way")
+
+    def _is_at_work(self) -> bool:
+        """Whether a worker is at a job of this workspace, or a place at the parsers of this mesh is taken."""
+        find = "select from jobs.jobs where workspace_id = %s and queue = 'ingest' and state = 'running'"
+        if self.shelf.team.database.execute(find, [self.shelf.workspace_id]).rowcount:
+            return True
+        registry = CollectorRegistry()
+        for collector in self.mesh.collectors:
+            if isinstance(collector, StageReport):
+                registry.register(collector)
+        return bool(registry.get_sample_value("plinth_parsers_busy"))
+
     def index(self) -> index_pb2.Index:
         """What search has of the workspace."""
         request = index_service_pb2.GetIndexRequest(name=f"{self.shelf.workspace}/index")
@@ -148,12 +168,8 @@ def parsers() -> list[int]:
 @contextmanager
 def stopped_parser() -> Iterator[int]:
     """The next process that parses a document, which will never be done by itself."""
-    until(parsers, "a parser at work")
-    [pid, *_] = parsers()
-    os.kill(pid, signal.SIGSTOP)
-    yield pid
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    with stopped_parsers(1) as [pid]:
+        yield pid
 
 
 @contextmanager
@@ -163,18 +179,32 @@ def stopped_parsers(count: int) -> Iterator[list[int]]:
 
     def stop() -> bool:
         for pid in parsers():
-            if pid not in stopped and len(stopped) < count:
-                os.kill(pid, signal.SIGSTOP)
+            if pid not in stopped and len(stopped) < count and _stop(pid):
                 stopped.append(pid)
         return len(stopped) == count
 
-    until(stop, f"{count} parsers at work")
     try:
+        until(stop, f"{count} parsers at work")
         yield stopped
     finally:
         for pid in stopped:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _stop(pid: int) -> bool:
+    """Whether it is stopped; one that was about to end has ended instead."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: _state(pid) in ("T", "Z", "X", ""), f"{pid} to stop")
+    return _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    """The letter that stands for what a process does, as ps has it; empty where there is none."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 def resume(pid: int) -> None:

@@ -192,6 +192,22 @@ class TestSandbox:
         assert told.startswith("environment: ")
         assert "PLINTH" not in told
 
+    def test_a_parser_whose_worker_does_not_end_it_ends_when_its_time_is_up(
+        self, hostile: ParserPool, file: Path
+    ) -> None:
+        hostile.parse(file, "x-test/escape", LIMITS)
+        pid = hostile._idle[0]._process.pid
+        met: list[int] = []
+
+        def hang() -> None:
+            met.extend(descendants(pid))
+            until_gone(met)
+
+        with pytest.raises(ParseFailed) as failed:
+            hostile.parse(file, "x-test/spin", Limits(seconds=0.1), check=hang)
+        assert failed.value.reason is Reason.TIMEOUT
+        assert met
+
     def test_nothing_is_left_when_a_worker_is_killed(self, file: Path) -> None:
         program = (
             "import pathlib, sys\n"

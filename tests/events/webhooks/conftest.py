@@ -1,22 +1,17 @@
 """Webhooks on a database of their own, in the run's cluster, at the pace of a clock of the test's own."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from plinth.identity.v1 import user_pb2, user_service_pb2
 from plinth.tenancy.v1 import access_pb2, access_service_pb2
 from services.events.repository import EventsRepositories
 from services.events.webhooks.build import build_webhooks
 from services.events.webhooks.secrets import Secrets
-from services.kernel import migrations
 from services.kernel.clock import FrozenClock
 from services.kernel.config import Settings
 from services.kernel.db import Database
@@ -26,12 +21,8 @@ from services.kernel.secrets import Keyring, MasterKey
 from services.kernel.unit_of_work import Resources, Units
 from tests.events.webhooks.desk import Desk
 from tests.events.webhooks.receivers import Receiver, answering, receiver
-from tests.kernel.conftest import MIGRATING
+from tests.support.databases import own_database, with_database
 from tests.support.settings import settings_for_tests
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 class Directory:
@@ -53,20 +44,14 @@ class Directory:
 @pytest.fixture(scope="session")
 def webhooks_name(owner_url: str) -> Iterator[str]:
     """The name of a migrated database that only this process uses: whoever works elsewhere leaves its jobs alone."""
-    name = f"webhooks_{os.getpid()}_{uuid4().hex[:8]}"
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATING])
-        migrations.migrate(_with_database(owner_url, name))
-        connection.execute("select pg_advisory_unlock(%s)", [MIGRATING])
+    with own_database(owner_url, "webhooks") as name:
         yield name
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
 def database(app_url: str, webhooks_name: str) -> Iterator[Database]:
     """The app's pool on it."""
-    opened = Database(_with_database(app_url, webhooks_name), pool_size=8)
+    opened = Database(with_database(app_url, webhooks_name), pool_size=8)
     yield opened
     opened.close()
 
@@ -74,7 +59,7 @@ def database(app_url: str, webhooks_name: str) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def owner(owner_url: str, webhooks_name: str) -> Iterator["psycopg.Connection[Any]"]:
     """The database past every policy."""
-    with psycopg.connect(_with_database(owner_url, webhooks_name), autocommit=True) as connection:
+    with psycopg.connect(with_database(owner_url, webhooks_name), autocommit=True) as connection:
         yield connection
 
 

@@ -6,13 +6,7 @@ import pytest
 
 from services.search.embedders.openai import OpenAiEmbedder
 from tests.search.embedders.held_time import HeldTime
-from tests.search.embedders.provider import Provider, running
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running() as provider:
-        yield provider
+from tests.search.embedders.provider import Provider
 
 
 @pytest.fixture

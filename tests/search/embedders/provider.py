@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from pydantic import SecretStr
 
+from services.kernel.config import Settings
 from services.search.embedders.openai import Endpoint
 
 KEY = "test-key-of-nobody"
@@ -82,6 +83,17 @@ class Provider(ThreadingHTTPServer):
         """Where an embedder finds it."""
         given = {"url": self.url, "key": SecretStr(KEY), "model": "test-model", "dimensions": DIMENSIONS, **more}
         return Endpoint(**given)  # type: ignore[arg-type]  # each test gives what it is about
+
+    def settings(self, settings: Settings, **more: object) -> Settings:
+        """The same settings, of an instance that asks it."""
+        given = {
+            "embedder_url": self.url,
+            "embedder_key": KEY,
+            "embedder_model": "test-model",
+            "embedder_dimensions": DIMENSIONS,
+            **more,
+        }
+        return Settings(**settings.model_dump() | given)
 
 
 def numbers(text: str) -> list[float]:

@@ -1,7 +1,8 @@
 """The local embedder: what it asks of a sentence-transformers model, and where it cannot be had."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,11 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from services.kernel.config import ConfigError, Settings
+from services.runtime import Runtime
 from services.search.embedders.build import Embedders
 from services.search.embedders.local import LocalEmbedder
 from services.search.embedders.report import EmbedderReport
 from services.search.errors import EmbedderNotConfigured
 from services.search.model.index import EmbedderKind
+from services.search.service import build_search
+from tests.search.library import Library
 from tests.support.settings import settings_for_tests
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -89,6 +93,22 @@ def test_is_loaded_when_it_is_needed_first_and_once(folder: Path) -> None:
     first, second = (embedders._of(EmbedderKind.LOCAL) for _ in range(2))
     assert first is second
     assert embedders.of(EmbedderKind.LOCAL).embed_texts(["fox"]).shape == (1, len(LETTERS))
+
+
+def test_an_index_is_searched_by_its_vectors(
+    folder: Path, runtime: Runtime, new_library: Callable[[], Library]
+) -> None:
+    given = runtime.settings.model_copy(update={"embedder_path": folder})
+    library = replace(new_library(), services=build_search(runtime.resources, given))
+    library.put(["a red fox", "one grey wolf"])
+    library.use(EmbedderKind.LOCAL)
+    library.make_vectors()
+    library.put(["the brown bear"])
+    live = library.view().live
+    assert live is not None
+    assert (live.model, live.dimensions, live.vector_count) == ("all-letters", len(LETTERS), 3)
+    for text in ("a red fox", "one grey wolf", "the brown bear"):
+        assert library.near(f"{text}es", 1) == [text]
 
 
 def test_without_the_package_search_says_that_there_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

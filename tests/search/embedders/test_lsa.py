@@ -8,7 +8,7 @@ import pytest
 
 from services.search.embedders.lsa import ChildFailed, LsaChild
 from services.search.model import analysis, lsa, postings
-from tests.search.shelf import TOPICS, about
+from tests.search.topics import TOPICS, about
 from tests.support.waiting import descendants, until_gone
 
 TEXTS = [text for topic in TOPICS for text in about(topic, 80)]

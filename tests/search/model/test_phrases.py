@@ -8,12 +8,10 @@ from services.search.model import phrases
 from services.search.model.analysis import words
 from services.search.model.phrases import admits
 
-PIECES = ["red", "Fox", "she's", "e-mail", "1,000", "AB-1234", "naïve", "ﬁn", "東京都", "हिन्दी", "İstanbul", "C++", "a"]
-TEXTS = st.lists(
-    st.sampled_from(PIECES)
-    | st.text(max_size=3)
-    | st.sampled_from([" ", " ", "-", "\u00ad", "\u0301", "_", ", ", "\n"])
-).map("".join)
+LETTERS = ["red", "Fox", "ΟΔΟΣ", "naïve", "ﬁn", "東京都", "हिन्दी", "İstanbul", "a", "s", "C"]
+PIECES = [*LETTERS, "she's", "don\u2019t", "e-mail", "1,000", "2.5", "AB-1234", "C++", "F#", "é".join("xy")]
+BETWEEN = [" ", " ", " ", "-", ".", "'", "+", "#", "\u00ad", "\u0301", "\u0307", "_", ", ", "\n", "\u2026"]
+TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3) | st.sampled_from(BETWEEN)).map("".join)
 
 
 def parts(text: str) -> tuple[str, ...]:
@@ -39,7 +37,9 @@ def test_the_quick_look_changes_no_answer(text: str, phrase: str) -> None:
         assert admits(text, [], [asked]) is not stands
 
 
-def test_texts_that_cannot_have_it_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_cannot_have_it_or_plainly_do_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phrases, "words", None)
     assert not admits("a fox so red", [("red", "fox")], [])
     assert admits("a fox so red", [], [("red", "fox")])
+    assert admits("a Red, fox\u00ad!", [("red", "fox")], [])
+    assert not admits("a (red) fox.", [], [("red", "fox")])

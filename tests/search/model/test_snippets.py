@@ -18,7 +18,7 @@ def lit(found: Snippet) -> list[str]:
 class TestSnippet:
     def test_a_short_text_is_shown_whole(self) -> None:
         found = find("Flow over\na flat plate.", "plates")
-        assert (found.text, found.start, lit(found)) == ("Flow over a flat plate.", 0, ["plate"])
+        assert (found.text, lit(found)) == ("Flow over a flat plate.", ["plate"])
 
     def test_it_is_where_the_words_are(self) -> None:
         found = find(FILLER * 9 + "The boundary layer separates there. " + FILLER * 9, "separated layers")
@@ -46,7 +46,7 @@ class TestSnippet:
 
     def test_without_any_of_the_words_it_is_the_beginning(self) -> None:
         found = find(FILLER * 9, "zebra")
-        assert (found.start, found.highlights) == (0, ())
+        assert found.highlights == ()
         assert (FILLER * 9).startswith(found.text)
 
     def test_words_are_not_cut(self) -> None:
@@ -60,7 +60,6 @@ class TestSnippet:
         groups = parse(query, frozenset({"en"})).groups
         found = snippet(text, "en", groups, length)
         assert len(found.text) <= max(length, 1)
-        piece = text[found.start : found.start + len(found.text)]
-        assert found.text == piece.replace("\n", " ")
+        assert found.text in text.replace("\n", " ")
         ends = [place for span in found.highlights for place in span]
         assert ends == sorted(set(ends))

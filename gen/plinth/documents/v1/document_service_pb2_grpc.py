@@ -139,8 +139,9 @@ class DocumentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UploadDocument(self, request_iterator, context):
-        """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
-        order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
+        """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
+        bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
+        that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -175,7 +176,7 @@ class DocumentServiceServicer:
         arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
-        DEPENDENCY_UNAVAILABLE.
+        DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

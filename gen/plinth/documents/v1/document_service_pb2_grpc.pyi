@@ -47,8 +47,9 @@ class DocumentServiceStub:
     document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _grpc.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]
-    """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
-    order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
+    """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
+    bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
+    that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -71,7 +72,7 @@ class DocumentServiceStub:
     arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
-    DEPENDENCY_UNAVAILABLE.
+    DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE.
     """
     FinishUpload: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.FinishUploadRequest, _document_service_pb2.FinishUploadResponse]
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
@@ -158,8 +159,9 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]  # type: ignore[assignment]
-    """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
-    order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
+    """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
+    bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
+    that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -182,7 +184,7 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
     Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
-    DEPENDENCY_UNAVAILABLE.
+    DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE.
     """
     FinishUpload: _aio.UnaryUnaryMultiCallable[_document_service_pb2.FinishUploadRequest, _document_service_pb2.FinishUploadResponse]  # type: ignore[assignment]
     """Makes the upload a document, or the next version of the document of its name. The upload is gone then.
@@ -276,8 +278,9 @@ class DocumentServiceServicer:
         request_iterator: _MaybeAsyncIterator[_document_service_pb2.UploadDocumentRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_document_service_pb2.UploadDocumentResponse, _abc.Awaitable[_document_service_pb2.UploadDocumentResponse]]:
-        """The same with a stream of bytes: the first message says what it is, and it and all others bring parts of the content in
-        order. Over REST the body of the request is the file, and the rest is in the query. A stream that breaks off leaves nothing.
+        """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
+        bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
+        that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -315,7 +318,7 @@ class DocumentServiceServicer:
         arrived already, by an earlier call whose answer was lost, changes nothing. Over REST the body of the request is the part.
 
         Errors: NOT_FOUND, FIELDS_INVALID, UPLOAD_OFFSET_MISMATCH, DOCUMENT_TOO_LARGE, also for more than was announced,
-        DEPENDENCY_UNAVAILABLE.
+        DEPENDENCY_UNAVAILABLE, CONCURRENT_UPDATE.
         """
 
     def FinishUpload(

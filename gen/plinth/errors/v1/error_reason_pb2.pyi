@@ -31,9 +31,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 3
     """The token is malformed, expired, revoked or not ours. Example: a session that was signed out."""
     ERROR_REASON_NAME_INVALID: _ErrorReason.ValueType  # 4
-    """A resource name does not parse. Example: {"field": "name"} for "workspace/1"."""
+    """A resource name does not parse, or does not go with the URL or the other names of the request. Example: {"field": "name"}
+    for "workspace/1".
+    """
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}"""
+    """Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}; {"version": "7"} beside it where
+    the document is there, and this version is not.
+    """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 6
     """The caller's role lacks a permission. Example: {"permission": "members.manage"}"""
     ERROR_REASON_FIELDS_INVALID: _ErrorReason.ValueType  # 7
@@ -228,9 +232,13 @@ ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 2
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 3
 """The token is malformed, expired, revoked or not ours. Example: a session that was signed out."""
 ERROR_REASON_NAME_INVALID: ErrorReason.ValueType  # 4
-"""A resource name does not parse. Example: {"field": "name"} for "workspace/1"."""
+"""A resource name does not parse, or does not go with the URL or the other names of the request. Example: {"field": "name"}
+for "workspace/1".
+"""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 5
-"""Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}"""
+"""Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}; {"version": "7"} beside it where
+the document is there, and this version is not.
+"""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 6
 """The caller's role lacks a permission. Example: {"permission": "members.manage"}"""
 ERROR_REASON_FIELDS_INVALID: ErrorReason.ValueType  # 7

@@ -29,9 +29,10 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.identity.v1 import user_pb2 as plinth_dot_identity_dot_v1_dot_user__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/auth_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\"\xc6\x01\n\x0fRegisterRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12G\n\x08password\x18\x02 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\n\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08password\x12\x44\n\x0c\x64isplay_name\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x18\x64\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0b\x64isplayName\"\x12\n\x10RegisterResponse\"O\n\x12VerifyEmailRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\"\x15\n\x13VerifyEmailResponse\"A\n\x19ResendVerificationRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aResendVerificationResponse\"\xc9\x01\n\rSignInRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12G\n\x08password\x18\x02 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08password\x12\x16\n\x06\x63ookie\x18\x06 \x01(\x08R\x06\x63ookieJ\x04\x08\x03\x10\x06R\ttotp_codeR\rrecovery_codeR\x11passkey_assertion\"\xb3\x02\n\x0eSignInResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"l\n\x0eRefreshRequest\x12\x42\n\rrefresh_token\x18\x01 \x01(\tB\x1d\x80\x01\x01\xbaH\x17r\x15\x18\x80\x02\x32\x10^[A-Za-z0-9_-]*$R\x0crefreshToken\x12\x16\n\x06\x63ookie\x18\x02 \x01(\x08R\x06\x63ookie\"\xb4\x02\n\x0fRefreshResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"<\n\x0eSignOutRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x11\n\x0fSignOutResponse\"A\n\x19StartPasswordResetRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aStartPasswordResetResponse\"\xa7\x01\n\x1a\x46inishPasswordResetRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\x12N\n\x0cnew_password\x18\x02 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\n\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0bnewPassword\"\x1d\n\x1b\x46inishPasswordResetResponse\"\x10\n\x0eGetJwksRequest2\xde\t\n\x0b\x41uthService\x12{\n\x08Register\x12#.plinth.identity.v1.RegisterRequest\x1a$.plinth.identity.v1.RegisterResponse\"$\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x87\x01\n\x0bVerifyEmail\x12&.plinth.identity.v1.VerifyEmailRequest\x1a\'.plinth.identity.v1.VerifyEmailResponse\"\'\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/auth:verifyEmail:\x01*\x12\xa3\x01\n\x12ResendVerification\x12-.plinth.identity.v1.ResendVerificationRequest\x1a..plinth.identity.v1.ResendVerificationResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:resendVerification:\x01*\x12s\n\x06SignIn\x12!.plinth.identity.v1.SignInRequest\x1a\".plinth.identity.v1.SignInResponse\"\"\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:signIn:\x01*\x12u\n\x07Refresh\x12\".plinth.identity.v1.RefreshRequest\x1a#.plinth.identity.v1.RefreshResponse\"!\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12u\n\x07SignOut\x12\".plinth.identity.v1.SignOutRequest\x1a#.plinth.identity.v1.SignOutResponse\"!\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:signOut:\x01*\x12\xa3\x01\n\x12StartPasswordReset\x12-.plinth.identity.v1.StartPasswordResetRequest\x1a..plinth.identity.v1.StartPasswordResetResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:startPasswordReset:\x01*\x12\xa7\x01\n\x13\x46inishPasswordReset\x12..plinth.identity.v1.FinishPasswordResetRequest\x1a/.plinth.identity.v1.FinishPasswordResetResponse\"/\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02!\"\x1c/v1/auth:finishPasswordReset:\x01*\x12o\n\x07GetJwks\x12\".plinth.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"*\xa2\xbb\x18\x08\x18\x01H\x01R\x02\x08\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/auth_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\x9a\x01\n\x0fRegisterRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12.\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\x88\xbc\x18\x01R\x0b\x64isplayName\"\x12\n\x10RegisterResponse\"O\n\x12VerifyEmailRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\"\x15\n\x13VerifyEmailResponse\"A\n\x19ResendVerificationRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aResendVerificationResponse\"\xb3\x01\n\rSignInRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12\x16\n\x06\x63ookie\x18\x06 \x01(\x08R\x06\x63ookieJ\x04\x08\x03\x10\x06R\ttotp_codeR\rrecovery_codeR\x11passkey_assertion\"\xb3\x02\n\x0eSignInResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"l\n\x0eRefreshRequest\x12\x42\n\rrefresh_token\x18\x01 \x01(\tB\x1d\x80\x01\x01\xbaH\x17r\x15\x18\x80\x02\x32\x10^[A-Za-z0-9_-]*$R\x0crefreshToken\x12\x16\n\x06\x63ookie\x18\x02 \x01(\x08R\x06\x63ookie\"\xb4\x02\n\x0fRefreshResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"<\n\x0eSignOutRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x11\n\x0fSignOutResponse\"A\n\x19StartPasswordResetRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aStartPasswordResetResponse\"\x91\x01\n\x1a\x46inishPasswordResetRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\x12\x38\n\x0cnew_password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x0bnewPassword\"\x1d\n\x1b\x46inishPasswordResetResponse\"\x10\n\x0eGetJwksRequest2\xde\t\n\x0b\x41uthService\x12{\n\x08Register\x12#.plinth.identity.v1.RegisterRequest\x1a$.plinth.identity.v1.RegisterResponse\"$\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x87\x01\n\x0bVerifyEmail\x12&.plinth.identity.v1.VerifyEmailRequest\x1a\'.plinth.identity.v1.VerifyEmailResponse\"\'\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/auth:verifyEmail:\x01*\x12\xa3\x01\n\x12ResendVerification\x12-.plinth.identity.v1.ResendVerificationRequest\x1a..plinth.identity.v1.ResendVerificationResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:resendVerification:\x01*\x12s\n\x06SignIn\x12!.plinth.identity.v1.SignInRequest\x1a\".plinth.identity.v1.SignInResponse\"\"\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:signIn:\x01*\x12u\n\x07Refresh\x12\".plinth.identity.v1.RefreshRequest\x1a#.plinth.identity.v1.RefreshResponse\"!\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12u\n\x07SignOut\x12\".plinth.identity.v1.SignOutRequest\x1a#.plinth.identity.v1.SignOutResponse\"!\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:signOut:\x01*\x12\xa3\x01\n\x12StartPasswordReset\x12-.plinth.identity.v1.StartPasswordResetRequest\x1a..plinth.identity.v1.StartPasswordResetResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:startPasswordReset:\x01*\x12\xa7\x01\n\x13\x46inishPasswordReset\x12..plinth.identity.v1.FinishPasswordResetRequest\x1a/.plinth.identity.v1.FinishPasswordResetResponse\"/\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02!\"\x1c/v1/auth:finishPasswordReset:\x01*\x12o\n\x07GetJwks\x12\".plinth.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"*\xa2\xbb\x18\x08\x18\x01H\x01R\x02\x08\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_REGISTERREQUEST'].fields_by_name['password']._loaded_options = None
-  _globals['_REGISTERREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\n\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_REGISTERREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\n\030\200\002\210\274\030\001'
   _globals['_REGISTERREQUEST'].fields_by_name['display_name']._loaded_options = None
-  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\036r\034\030d2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\010r\006\030d\210\274\030\001'
   _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0022\020^[A-Za-z0-9_-]+$'
   _globals['_RESENDVERIFICATIONREQUEST'].fields_by_name['email']._loaded_options = None
@@ -51,7 +52,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNINREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_SIGNINREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_SIGNINREQUEST'].fields_by_name['password']._loaded_options = None
-  _globals['_SIGNINREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_SIGNINREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\002\210\274\030\001'
   _globals['_SIGNINRESPONSE'].fields_by_name['access_token']._loaded_options = None
   _globals['_SIGNINRESPONSE'].fields_by_name['access_token']._serialized_options = b'\200\001\001'
   _globals['_SIGNINRESPONSE'].fields_by_name['refresh_token']._loaded_options = None
@@ -69,7 +70,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0022\020^[A-Za-z0-9_-]+$'
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['new_password']._loaded_options = None
-  _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['new_password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\n\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['new_password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\n\030\200\002\210\274\030\001'
   _globals['_AUTHSERVICE'].methods_by_name['Register']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Register']._serialized_options = b'\242\273\030\004\030\001@\002\202\323\344\223\002\026\"\021/v1/auth:register:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['VerifyEmail']._loaded_options = None
@@ -88,40 +89,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['FinishPasswordReset']._serialized_options = b'\242\273\030\004\030\001@\002\202\323\344\223\002!\"\034/v1/auth:finishPasswordReset:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\242\273\030\010\030\001H\001R\002\010\005\202\323\344\223\002\030\022\026/.well-known/jwks.json'
-  _globals['_REGISTERREQUEST']._serialized_start=277
-  _globals['_REGISTERREQUEST']._serialized_end=475
-  _globals['_REGISTERRESPONSE']._serialized_start=477
-  _globals['_REGISTERRESPONSE']._serialized_end=495
-  _globals['_VERIFYEMAILREQUEST']._serialized_start=497
-  _globals['_VERIFYEMAILREQUEST']._serialized_end=576
-  _globals['_VERIFYEMAILRESPONSE']._serialized_start=578
-  _globals['_VERIFYEMAILRESPONSE']._serialized_end=599
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=601
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=666
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=668
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=696
-  _globals['_SIGNINREQUEST']._serialized_start=699
-  _globals['_SIGNINREQUEST']._serialized_end=900
-  _globals['_SIGNINRESPONSE']._serialized_start=903
-  _globals['_SIGNINRESPONSE']._serialized_end=1210
-  _globals['_REFRESHREQUEST']._serialized_start=1212
-  _globals['_REFRESHREQUEST']._serialized_end=1320
-  _globals['_REFRESHRESPONSE']._serialized_start=1323
-  _globals['_REFRESHRESPONSE']._serialized_end=1631
-  _globals['_SIGNOUTREQUEST']._serialized_start=1633
-  _globals['_SIGNOUTREQUEST']._serialized_end=1693
-  _globals['_SIGNOUTRESPONSE']._serialized_start=1695
-  _globals['_SIGNOUTRESPONSE']._serialized_end=1712
-  _globals['_STARTPASSWORDRESETREQUEST']._serialized_start=1714
-  _globals['_STARTPASSWORDRESETREQUEST']._serialized_end=1779
-  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_start=1781
-  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_end=1809
-  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_start=1812
-  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_end=1979
-  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_start=1981
-  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_end=2010
-  _globals['_GETJWKSREQUEST']._serialized_start=2012
-  _globals['_GETJWKSREQUEST']._serialized_end=2028
-  _globals['_AUTHSERVICE']._serialized_start=2031
-  _globals['_AUTHSERVICE']._serialized_end=3277
+  _globals['_REGISTERREQUEST']._serialized_start=307
+  _globals['_REGISTERREQUEST']._serialized_end=461
+  _globals['_REGISTERRESPONSE']._serialized_start=463
+  _globals['_REGISTERRESPONSE']._serialized_end=481
+  _globals['_VERIFYEMAILREQUEST']._serialized_start=483
+  _globals['_VERIFYEMAILREQUEST']._serialized_end=562
+  _globals['_VERIFYEMAILRESPONSE']._serialized_start=564
+  _globals['_VERIFYEMAILRESPONSE']._serialized_end=585
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=587
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=652
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=654
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=682
+  _globals['_SIGNINREQUEST']._serialized_start=685
+  _globals['_SIGNINREQUEST']._serialized_end=864
+  _globals['_SIGNINRESPONSE']._serialized_start=867
+  _globals['_SIGNINRESPONSE']._serialized_end=1174
+  _globals['_REFRESHREQUEST']._serialized_start=1176
+  _globals['_REFRESHREQUEST']._serialized_end=1284
+  _globals['_REFRESHRESPONSE']._serialized_start=1287
+  _globals['_REFRESHRESPONSE']._serialized_end=1595
+  _globals['_SIGNOUTREQUEST']._serialized_start=1597
+  _globals['_SIGNOUTREQUEST']._serialized_end=1657
+  _globals['_SIGNOUTRESPONSE']._serialized_start=1659
+  _globals['_SIGNOUTRESPONSE']._serialized_end=1676
+  _globals['_STARTPASSWORDRESETREQUEST']._serialized_start=1678
+  _globals['_STARTPASSWORDRESETREQUEST']._serialized_end=1743
+  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_start=1745
+  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_end=1773
+  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_start=1776
+  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_end=1921
+  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_start=1923
+  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_end=1952
+  _globals['_GETJWKSREQUEST']._serialized_start=1954
+  _globals['_GETJWKSREQUEST']._serialized_end=1970
+  _globals['_AUTHSERVICE']._serialized_start=1973
+  _globals['_AUTHSERVICE']._serialized_end=3219
 # @@protoc_insertion_point(module_scope)

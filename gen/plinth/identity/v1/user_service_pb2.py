@@ -31,9 +31,10 @@ from plinth.identity.v1 import api_key_pb2 as plinth_dot_identity_dot_v1_dot_api
 from plinth.identity.v1 import session_pb2 as plinth_dot_identity_dot_v1_dot_session__pb2
 from plinth.identity.v1 import user_pb2 as plinth_dot_identity_dot_v1_dot_user__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/user_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/api_key.proto\x1a plinth/identity/v1/session.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\"\x0e\n\x0cGetMeRequest\"=\n\rGetMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\xab\x02\n\x0fUpdateMeRequest\x12\x38\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\x04user\x12\xdd\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x9f\x01\xbaH\x9b\x01\xba\x01\x83\x01\n\x18update_mask.whole_fields\x12\"must name whole fields, at most 16\x1a\x43size(this.paths) <= 16 && this.paths.all(path, !path.contains(\'.\'))\xe2\x01\x11\x12\x0c\x64isplay_name\x12\x01*R\nupdateMask\"@\n\x10UpdateMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\xeb\x01\n\x15\x43hangePasswordRequest\x12V\n\x10\x63urrent_password\x18\x01 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0f\x63urrentPassword\x12N\n\x0cnew_password\x18\x02 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\n\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x0bnewPassword\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x18\n\x16\x43hangePasswordResponse\"\xbb\x01\n\x17StartEmailChangeRequest\x12+\n\tnew_email\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x08newEmail\x12G\n\x08password\x18\x02 \x01(\tB+\x80\x01\x01\xe2\x41\x01\x02\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$R\x08password\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x1a\n\x18StartEmailChangeResponse\"\x81\x01\n\x18\x46inishEmailChangeRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x19\x46inishEmailChangeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\x11\n\x0f\x45xportMeRequest\"\xff\x02\n\x10\x45xportMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12=\n\x08sessions\x18\x02 \x03(\x0b\x32!.plinth.identity.v1.SessionRecordR\x08sessions\x12\x35\n\x08\x61pi_keys\x18\x03 \x03(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x07\x61piKeys\x12\x44\n\rknown_sources\x18\x04 \x03(\x0b\x32\x1f.plinth.identity.v1.KnownSourceR\x0cknownSources\x12\x44\n\rpending_links\x18\x05 \x03(\x0b\x32\x1f.plinth.identity.v1.PendingLinkR\x0cpendingLinks\x12;\n\x0b\x65xport_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexportTime\"\xa8\x01\n\rSessionRecord\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.plinth.identity.v1.SessionR\x07session\x12;\n\x0brevoke_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\x12#\n\rrevoke_reason\x18\x03 \x01(\tR\x0crevokeReason\"\xa4\x01\n\x0bKnownSource\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12@\n\x0elast_used_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0clastUsedTime\"\xb7\x01\n\x0bPendingLink\x12\x18\n\x07purpose\x18\x01 \x01(\tR\x07purpose\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"@\n\x0f\x44\x65leteMeRequest\x12-\n\x04\x65tag\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[0-9A-Za-z_-]*$R\x04\x65tag\"\x12\n\x10\x44\x65leteMeResponse\"b\n\x0eGetUserRequest\x12P\n\x04name\x18\x01 \x01(\tB<\xe2\x41\x01\x02\xbaH5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"?\n\x0fGetUserResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"t\n\x14\x42\x61tchGetUsersRequest\x12\\\n\x05names\x18\x01 \x03(\tBF\xe2\x41\x01\x02\xbaH?\x92\x01<\x08\x01\x10\xf4\x03\"5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05names\"G\n\x15\x42\x61tchGetUsersResponse\x12.\n\x05users\x18\x01 \x03(\x0b\x32\x18.plinth.identity.v1.UserR\x05users\":\n\x16\x46indUserByEmailRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"G\n\x17\x46indUserByEmailResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user2\x8f\n\n\x0bUserService\x12\x64\n\x05GetMe\x12 .plinth.identity.v1.GetMeRequest\x1a!.plinth.identity.v1.GetMeResponse\"\x16\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12q\n\x08UpdateMe\x12#.plinth.identity.v1.UpdateMeRequest\x1a$.plinth.identity.v1.UpdateMeResponse\"\x1a\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x32\x06/v1/me:\x04user\x12\x91\x01\n\x0e\x43hangePassword\x12).plinth.identity.v1.ChangePasswordRequest\x1a*.plinth.identity.v1.ChangePasswordResponse\"(\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/me:changePassword:\x01*\x12\x99\x01\n\x10StartEmailChange\x12+.plinth.identity.v1.StartEmailChangeRequest\x1a,.plinth.identity.v1.StartEmailChangeResponse\"*\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/me:startEmailChange:\x01*\x12\x9d\x01\n\x11\x46inishEmailChange\x12,.plinth.identity.v1.FinishEmailChangeRequest\x1a-.plinth.identity.v1.FinishEmailChangeResponse\"+\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/me:finishEmailChange:\x01*\x12v\n\x08\x45xportMe\x12#.plinth.identity.v1.ExportMeRequest\x1a$.plinth.identity.v1.ExportMeResponse\"\x1f\xa2\xbb\x18\x06\x10\x01@\x03H\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/me:export\x12k\n\x08\x44\x65leteMe\x12#.plinth.identity.v1.DeleteMeRequest\x1a$.plinth.identity.v1.DeleteMeResponse\"\x14\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x08*\x06/v1/me\x12q\n\x07GetUser\x12\".plinth.identity.v1.GetUserRequest\x1a#.plinth.identity.v1.GetUserResponse\"\x1d\xa2\xbb\x18\x19\"\x11\n\x07tenancy\n\x06\x65ventsH\x01R\x02\x08\x05\x12{\n\rBatchGetUsers\x12(.plinth.identity.v1.BatchGetUsersRequest\x1a).plinth.identity.v1.BatchGetUsersResponse\"\x15\xa2\xbb\x18\x11\"\t\n\x07tenancyH\x01R\x02\x08\x05\x12\x81\x01\n\x0f\x46indUserByEmail\x12*.plinth.identity.v1.FindUserByEmailRequest\x1a+.plinth.identity.v1.FindUserByEmailResponse\"\x15\xa2\xbb\x18\x11\"\t\n\x07tenancyH\x01R\x02\x08\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/user_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/api_key.proto\x1a plinth/identity/v1/session.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\x0e\n\x0cGetMeRequest\"=\n\rGetMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\xab\x02\n\x0fUpdateMeRequest\x12\x38\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\x04user\x12\xdd\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x9f\x01\xbaH\x9b\x01\xba\x01\x83\x01\n\x18update_mask.whole_fields\x12\"must name whole fields, at most 16\x1a\x43size(this.paths) <= 16 && this.paths.all(path, !path.contains(\'.\'))\xe2\x01\x11\x12\x0c\x64isplay_name\x12\x01*R\nupdateMask\"@\n\x10UpdateMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\xbf\x01\n\x15\x43hangePasswordRequest\x12@\n\x10\x63urrent_password\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x88\xbc\x18\x01R\x0f\x63urrentPassword\x12\x38\n\x0cnew_password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x0bnewPassword\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x18\n\x16\x43hangePasswordResponse\"\xa5\x01\n\x17StartEmailChangeRequest\x12+\n\tnew_email\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x08newEmail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x1a\n\x18StartEmailChangeResponse\"\x81\x01\n\x18\x46inishEmailChangeRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x19\x46inishEmailChangeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"\x11\n\x0f\x45xportMeRequest\"\xff\x02\n\x10\x45xportMeResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12=\n\x08sessions\x18\x02 \x03(\x0b\x32!.plinth.identity.v1.SessionRecordR\x08sessions\x12\x35\n\x08\x61pi_keys\x18\x03 \x03(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x07\x61piKeys\x12\x44\n\rknown_sources\x18\x04 \x03(\x0b\x32\x1f.plinth.identity.v1.KnownSourceR\x0cknownSources\x12\x44\n\rpending_links\x18\x05 \x03(\x0b\x32\x1f.plinth.identity.v1.PendingLinkR\x0cpendingLinks\x12;\n\x0b\x65xport_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexportTime\"\xa8\x01\n\rSessionRecord\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.plinth.identity.v1.SessionR\x07session\x12;\n\x0brevoke_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\x12#\n\rrevoke_reason\x18\x03 \x01(\tR\x0crevokeReason\"\xa4\x01\n\x0bKnownSource\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12@\n\x0elast_used_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0clastUsedTime\"\xb7\x01\n\x0bPendingLink\x12\x18\n\x07purpose\x18\x01 \x01(\tR\x07purpose\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"@\n\x0f\x44\x65leteMeRequest\x12-\n\x04\x65tag\x18\x01 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[0-9A-Za-z_-]*$R\x04\x65tag\"\x12\n\x10\x44\x65leteMeResponse\"b\n\x0eGetUserRequest\x12P\n\x04name\x18\x01 \x01(\tB<\xe2\x41\x01\x02\xbaH5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"?\n\x0fGetUserResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\"t\n\x14\x42\x61tchGetUsersRequest\x12\\\n\x05names\x18\x01 \x03(\tBF\xe2\x41\x01\x02\xbaH?\x92\x01<\x08\x01\x10\xf4\x03\"5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05names\"G\n\x15\x42\x61tchGetUsersResponse\x12.\n\x05users\x18\x01 \x03(\x0b\x32\x18.plinth.identity.v1.UserR\x05users\":\n\x16\x46indUserByEmailRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"G\n\x17\x46indUserByEmailResponse\x12,\n\x04user\x18\x01 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user2\x8f\n\n\x0bUserService\x12\x64\n\x05GetMe\x12 .plinth.identity.v1.GetMeRequest\x1a!.plinth.identity.v1.GetMeResponse\"\x16\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12q\n\x08UpdateMe\x12#.plinth.identity.v1.UpdateMeRequest\x1a$.plinth.identity.v1.UpdateMeResponse\"\x1a\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x32\x06/v1/me:\x04user\x12\x91\x01\n\x0e\x43hangePassword\x12).plinth.identity.v1.ChangePasswordRequest\x1a*.plinth.identity.v1.ChangePasswordResponse\"(\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/me:changePassword:\x01*\x12\x99\x01\n\x10StartEmailChange\x12+.plinth.identity.v1.StartEmailChangeRequest\x1a,.plinth.identity.v1.StartEmailChangeResponse\"*\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/me:startEmailChange:\x01*\x12\x9d\x01\n\x11\x46inishEmailChange\x12,.plinth.identity.v1.FinishEmailChangeRequest\x1a-.plinth.identity.v1.FinishEmailChangeResponse\"+\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/me:finishEmailChange:\x01*\x12v\n\x08\x45xportMe\x12#.plinth.identity.v1.ExportMeRequest\x1a$.plinth.identity.v1.ExportMeResponse\"\x1f\xa2\xbb\x18\x06\x10\x01@\x03H\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/me:export\x12k\n\x08\x44\x65leteMe\x12#.plinth.identity.v1.DeleteMeRequest\x1a$.plinth.identity.v1.DeleteMeResponse\"\x14\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x08*\x06/v1/me\x12q\n\x07GetUser\x12\".plinth.identity.v1.GetUserRequest\x1a#.plinth.identity.v1.GetUserResponse\"\x1d\xa2\xbb\x18\x19\"\x11\n\x07tenancy\n\x06\x65ventsH\x01R\x02\x08\x05\x12{\n\rBatchGetUsers\x12(.plinth.identity.v1.BatchGetUsersRequest\x1a).plinth.identity.v1.BatchGetUsersResponse\"\x15\xa2\xbb\x18\x11\"\t\n\x07tenancyH\x01R\x02\x08\x05\x12\x81\x01\n\x0f\x46indUserByEmail\x12*.plinth.identity.v1.FindUserByEmailRequest\x1a+.plinth.identity.v1.FindUserByEmailResponse\"\x15\xa2\xbb\x18\x11\"\t\n\x07tenancyH\x01R\x02\x08\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,15 +46,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\233\001\272\001\203\001\n\030update_mask.whole_fields\022\"must name whole fields, at most 16\032Csize(this.paths) <= 16 && this.paths.all(path, !path.contains(\'.\'))\342\001\021\022\014display_name\022\001*'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._loaded_options = None
-  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\002\210\274\030\001'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
-  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\n\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\n\030\200\002\210\274\030\001'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['new_email']._loaded_options = None
   _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['new_email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['password']._loaded_options = None
-  _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\002\210\274\030\001'
   _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_STARTEMAILCHANGEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_FINISHEMAILCHANGEREQUEST'].fields_by_name['token']._loaded_options = None
@@ -88,52 +89,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['BatchGetUsers']._serialized_options = b'\242\273\030\021\"\t\n\007tenancyH\001R\002\010\005'
   _globals['_USERSERVICE'].methods_by_name['FindUserByEmail']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['FindUserByEmail']._serialized_options = b'\242\273\030\021\"\t\n\007tenancyH\001R\002\010\005'
-  _globals['_GETMEREQUEST']._serialized_start=351
-  _globals['_GETMEREQUEST']._serialized_end=365
-  _globals['_GETMERESPONSE']._serialized_start=367
-  _globals['_GETMERESPONSE']._serialized_end=428
-  _globals['_UPDATEMEREQUEST']._serialized_start=431
-  _globals['_UPDATEMEREQUEST']._serialized_end=730
-  _globals['_UPDATEMERESPONSE']._serialized_start=732
-  _globals['_UPDATEMERESPONSE']._serialized_end=796
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=799
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1034
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1036
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1060
-  _globals['_STARTEMAILCHANGEREQUEST']._serialized_start=1063
-  _globals['_STARTEMAILCHANGEREQUEST']._serialized_end=1250
-  _globals['_STARTEMAILCHANGERESPONSE']._serialized_start=1252
-  _globals['_STARTEMAILCHANGERESPONSE']._serialized_end=1278
-  _globals['_FINISHEMAILCHANGEREQUEST']._serialized_start=1281
-  _globals['_FINISHEMAILCHANGEREQUEST']._serialized_end=1410
-  _globals['_FINISHEMAILCHANGERESPONSE']._serialized_start=1412
-  _globals['_FINISHEMAILCHANGERESPONSE']._serialized_end=1485
-  _globals['_EXPORTMEREQUEST']._serialized_start=1487
-  _globals['_EXPORTMEREQUEST']._serialized_end=1504
-  _globals['_EXPORTMERESPONSE']._serialized_start=1507
-  _globals['_EXPORTMERESPONSE']._serialized_end=1890
-  _globals['_SESSIONRECORD']._serialized_start=1893
-  _globals['_SESSIONRECORD']._serialized_end=2061
-  _globals['_KNOWNSOURCE']._serialized_start=2064
-  _globals['_KNOWNSOURCE']._serialized_end=2228
-  _globals['_PENDINGLINK']._serialized_start=2231
-  _globals['_PENDINGLINK']._serialized_end=2414
-  _globals['_DELETEMEREQUEST']._serialized_start=2416
-  _globals['_DELETEMEREQUEST']._serialized_end=2480
-  _globals['_DELETEMERESPONSE']._serialized_start=2482
-  _globals['_DELETEMERESPONSE']._serialized_end=2500
-  _globals['_GETUSERREQUEST']._serialized_start=2502
-  _globals['_GETUSERREQUEST']._serialized_end=2600
-  _globals['_GETUSERRESPONSE']._serialized_start=2602
-  _globals['_GETUSERRESPONSE']._serialized_end=2665
-  _globals['_BATCHGETUSERSREQUEST']._serialized_start=2667
-  _globals['_BATCHGETUSERSREQUEST']._serialized_end=2783
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=2785
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=2856
-  _globals['_FINDUSERBYEMAILREQUEST']._serialized_start=2858
-  _globals['_FINDUSERBYEMAILREQUEST']._serialized_end=2916
-  _globals['_FINDUSERBYEMAILRESPONSE']._serialized_start=2918
-  _globals['_FINDUSERBYEMAILRESPONSE']._serialized_end=2989
-  _globals['_USERSERVICE']._serialized_start=2992
-  _globals['_USERSERVICE']._serialized_end=4287
+  _globals['_GETMEREQUEST']._serialized_start=381
+  _globals['_GETMEREQUEST']._serialized_end=395
+  _globals['_GETMERESPONSE']._serialized_start=397
+  _globals['_GETMERESPONSE']._serialized_end=458
+  _globals['_UPDATEMEREQUEST']._serialized_start=461
+  _globals['_UPDATEMEREQUEST']._serialized_end=760
+  _globals['_UPDATEMERESPONSE']._serialized_start=762
+  _globals['_UPDATEMERESPONSE']._serialized_end=826
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=829
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1020
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1022
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1046
+  _globals['_STARTEMAILCHANGEREQUEST']._serialized_start=1049
+  _globals['_STARTEMAILCHANGEREQUEST']._serialized_end=1214
+  _globals['_STARTEMAILCHANGERESPONSE']._serialized_start=1216
+  _globals['_STARTEMAILCHANGERESPONSE']._serialized_end=1242
+  _globals['_FINISHEMAILCHANGEREQUEST']._serialized_start=1245
+  _globals['_FINISHEMAILCHANGEREQUEST']._serialized_end=1374
+  _globals['_FINISHEMAILCHANGERESPONSE']._serialized_start=1376
+  _globals['_FINISHEMAILCHANGERESPONSE']._serialized_end=1449
+  _globals['_EXPORTMEREQUEST']._serialized_start=1451
+  _globals['_EXPORTMEREQUEST']._serialized_end=1468
+  _globals['_EXPORTMERESPONSE']._serialized_start=1471
+  _globals['_EXPORTMERESPONSE']._serialized_end=1854
+  _globals['_SESSIONRECORD']._serialized_start=1857
+  _globals['_SESSIONRECORD']._serialized_end=2025
+  _globals['_KNOWNSOURCE']._serialized_start=2028
+  _globals['_KNOWNSOURCE']._serialized_end=2192
+  _globals['_PENDINGLINK']._serialized_start=2195
+  _globals['_PENDINGLINK']._serialized_end=2378
+  _globals['_DELETEMEREQUEST']._serialized_start=2380
+  _globals['_DELETEMEREQUEST']._serialized_end=2444
+  _globals['_DELETEMERESPONSE']._serialized_start=2446
+  _globals['_DELETEMERESPONSE']._serialized_end=2464
+  _globals['_GETUSERREQUEST']._serialized_start=2466
+  _globals['_GETUSERREQUEST']._serialized_end=2564
+  _globals['_GETUSERRESPONSE']._serialized_start=2566
+  _globals['_GETUSERRESPONSE']._serialized_end=2629
+  _globals['_BATCHGETUSERSREQUEST']._serialized_start=2631
+  _globals['_BATCHGETUSERSREQUEST']._serialized_end=2747
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=2749
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=2820
+  _globals['_FINDUSERBYEMAILREQUEST']._serialized_start=2822
+  _globals['_FINDUSERBYEMAILREQUEST']._serialized_end=2880
+  _globals['_FINDUSERBYEMAILRESPONSE']._serialized_start=2882
+  _globals['_FINDUSERBYEMAILRESPONSE']._serialized_end=2953
+  _globals['_USERSERVICE']._serialized_start=2956
+  _globals['_USERSERVICE']._serialized_end=4251
 # @@protoc_insertion_point(module_scope)

@@ -28,10 +28,11 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.projects.v1 import activity_pb2 as plinth_dot_projects_dot_v1_dot_activity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)plinth/projects/v1/activity_service.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a!plinth/projects/v1/activity.proto\"\xe9\x02\n\x13ListActivityRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12\\\n\x06\x66ilter\x18\x04 \x01(\tBD\xbaHAr?\x18\xe8\x07\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x06\x66ilter\"|\n\x14ListActivityResponse\x12<\n\nactivities\x18\x01 \x03(\x0b\x32\x1c.plinth.projects.v1.ActivityR\nactivities\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x01\n\x14WatchActivityRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12\x31\n\x06\x63ursor\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor\"i\n\x15WatchActivityResponse\x12\x38\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ActivityR\x08\x61\x63tivity\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\xf3\x01\n\x17WatchActivitySseRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12\x31\n\x06\x63ursor\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor2\xbe\x04\n\x0f\x41\x63tivityService\x12\xd3\x01\n\x0cListActivity\x12\'.plinth.projects.v1.ListActivityRequest\x1a(.plinth.projects.v1.ListActivityResponse\"p\xa2\xbb\x18\x11\n\rprojects.readH\x01\x82\xd3\xe4\x93\x02U\x12\"/v1/{parent=workspaces/*}/activityZ/\x12-/v1/{parent=workspaces/*/projects/*}/activity\x12}\n\rWatchActivity\x12(.plinth.projects.v1.WatchActivityRequest\x1a).plinth.projects.v1.WatchActivityResponse\"\x15\xa2\xbb\x18\x11\n\rprojects.readH\x01\x30\x01\x12\xd5\x01\n\x10WatchActivitySse\x12+.plinth.projects.v1.WatchActivitySseRequest\x1a\x14.google.api.HttpBody\"|\xa2\xbb\x18\x11\n\rprojects.readH\x01\x82\xd3\xe4\x93\x02\x61\x12(/v1/{parent=workspaces/*}/activity:watchZ5\x12\x33/v1/{parent=workspaces/*/projects/*}/activity:watch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)plinth/projects/v1/activity_service.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a!plinth/projects/v1/activity.proto\"\xb1\x02\n\x13ListActivityRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12$\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xf8\xbb\x18\x01R\x06\x66ilter\"|\n\x14ListActivityResponse\x12<\n\nactivities\x18\x01 \x03(\x0b\x32\x1c.plinth.projects.v1.ActivityR\nactivities\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x01\n\x14WatchActivityRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12\x31\n\x06\x63ursor\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor\"i\n\x15WatchActivityResponse\x12\x38\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ActivityR\x08\x61\x63tivity\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\xf3\x01\n\x17WatchActivitySseRequest\x12\xa4\x01\n\x06parent\x18\x01 \x01(\tB\x8b\x01\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Activity\xbaHprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$R\x06parent\x12\x31\n\x06\x63ursor\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor2\xbe\x04\n\x0f\x41\x63tivityService\x12\xd3\x01\n\x0cListActivity\x12\'.plinth.projects.v1.ListActivityRequest\x1a(.plinth.projects.v1.ListActivityResponse\"p\xa2\xbb\x18\x11\n\rprojects.readH\x01\x82\xd3\xe4\x93\x02U\x12\"/v1/{parent=workspaces/*}/activityZ/\x12-/v1/{parent=workspaces/*/projects/*}/activity\x12}\n\rWatchActivity\x12(.plinth.projects.v1.WatchActivityRequest\x1a).plinth.projects.v1.WatchActivityResponse\"\x15\xa2\xbb\x18\x11\n\rprojects.readH\x01\x30\x01\x12\xd5\x01\n\x10WatchActivitySse\x12+.plinth.projects.v1.WatchActivitySseRequest\x1a\x14.google.api.HttpBody\"|\xa2\xbb\x18\x11\n\rprojects.readH\x01\x82\xd3\xe4\x93\x02\x61\x12(/v1/{parent=workspaces/*}/activity:watchZ5\x12\x33/v1/{parent=workspaces/*/projects/*}/activity:watch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTACTIVITYREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTACTIVITYREQUEST'].fields_by_name['filter']._serialized_options = b'\272HAr?\030\350\0072:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_LISTACTIVITYREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\tr\007\030\350\007\370\273\030\001'
   _globals['_WATCHACTIVITYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_WATCHACTIVITYREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\021\022\017plinth/Activity\272Hprn2l^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/projects/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$'
   _globals['_WATCHACTIVITYREQUEST'].fields_by_name['cursor']._loaded_options = None
@@ -60,16 +61,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIVITYSERVICE'].methods_by_name['WatchActivity']._serialized_options = b'\242\273\030\021\n\rprojects.readH\001'
   _globals['_ACTIVITYSERVICE'].methods_by_name['WatchActivitySse']._loaded_options = None
   _globals['_ACTIVITYSERVICE'].methods_by_name['WatchActivitySse']._serialized_options = b'\242\273\030\021\n\rprojects.readH\001\202\323\344\223\002a\022(/v1/{parent=workspaces/*}/activity:watchZ5\0223/v1/{parent=workspaces/*/projects/*}/activity:watch'
-  _globals['_LISTACTIVITYREQUEST']._serialized_start=279
-  _globals['_LISTACTIVITYREQUEST']._serialized_end=640
-  _globals['_LISTACTIVITYRESPONSE']._serialized_start=642
-  _globals['_LISTACTIVITYRESPONSE']._serialized_end=766
-  _globals['_WATCHACTIVITYREQUEST']._serialized_start=769
-  _globals['_WATCHACTIVITYREQUEST']._serialized_end=1009
-  _globals['_WATCHACTIVITYRESPONSE']._serialized_start=1011
-  _globals['_WATCHACTIVITYRESPONSE']._serialized_end=1116
-  _globals['_WATCHACTIVITYSSEREQUEST']._serialized_start=1119
-  _globals['_WATCHACTIVITYSSEREQUEST']._serialized_end=1362
-  _globals['_ACTIVITYSERVICE']._serialized_start=1365
-  _globals['_ACTIVITYSERVICE']._serialized_end=1939
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=309
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=614
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=616
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=740
+  _globals['_WATCHACTIVITYREQUEST']._serialized_start=743
+  _globals['_WATCHACTIVITYREQUEST']._serialized_end=983
+  _globals['_WATCHACTIVITYRESPONSE']._serialized_start=985
+  _globals['_WATCHACTIVITYRESPONSE']._serialized_end=1090
+  _globals['_WATCHACTIVITYSSEREQUEST']._serialized_start=1093
+  _globals['_WATCHACTIVITYSSEREQUEST']._serialized_end=1336
+  _globals['_ACTIVITYSERVICE']._serialized_start=1339
+  _globals['_ACTIVITYSERVICE']._serialized_end=1913
 # @@protoc_insertion_point(module_scope)

@@ -27,10 +27,11 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.projects.v1 import approval_pb2 as plinth_dot_projects_dot_v1_dot_approval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)plinth/projects/v1/approval_service.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a!plinth/projects/v1/approval.proto\"\xb5\x01\n\x12GetApprovalRequest\x12\x9e\x01\n\x04name\x18\x01 \x01(\tB\x89\x01\xe2\x41\x01\x02\xfa\x41\x11\n\x0fplinth/Approval\xbaHnrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/approvals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"O\n\x13GetApprovalResponse\x12\x38\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\x08\x61pproval\"\x92\x03\n\x14ListApprovalsRequest\x12m\n\x06parent\x18\x01 \x01(\tBU\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Approval\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12\\\n\x06\x66ilter\x18\x04 \x01(\tBD\xbaHAr?\x18\xe8\x07\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x06\x66ilter\x12^\n\x08order_by\x18\x05 \x01(\tBC\xbaH@r>\x18\x64\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x07orderBy\"{\n\x15ListApprovalsResponse\x12:\n\tapprovals\x18\x01 \x03(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\tapprovals\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x03\n\x15\x44\x65\x63ideApprovalRequest\x12\x9e\x01\n\x04name\x18\x01 \x01(\tB\x89\x01\xe2\x41\x01\x02\xfa\x41\x11\n\x0fplinth/Approval\xbaHnrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/approvals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12H\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x1c.plinth.projects.v1.DecisionB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x64\x65\x63ision\x12\x1f\n\x04\x65tag\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x66\n\x07\x63omment\x18\x04 \x01(\tBL\xbaHIrG\x18\xe8\x07\x32\x42^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$R\x07\x63omment\x12*\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"R\n\x16\x44\x65\x63ideApprovalResponse\x12\x38\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\x08\x61pproval2\x9a\x04\n\x0f\x41pprovalService\x12\xa3\x01\n\x0bGetApproval\x12&.plinth.projects.v1.GetApprovalRequest\x1a\'.plinth.projects.v1.GetApprovalResponse\"C\xa2\xbb\x18\x14\n\x10\x61pprovals.decideH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{name=workspaces/*/approvals/*}\x12\xa9\x01\n\rListApprovals\x12(.plinth.projects.v1.ListApprovalsRequest\x1a).plinth.projects.v1.ListApprovalsResponse\"C\xa2\xbb\x18\x14\n\x10\x61pprovals.decideH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=workspaces/*}/approvals\x12\xb4\x01\n\x0e\x44\x65\x63ideApproval\x12).plinth.projects.v1.DecideApprovalRequest\x1a*.plinth.projects.v1.DecideApprovalResponse\"K\xa2\xbb\x18\x12\n\x10\x61pprovals.decide\x82\xd3\xe4\x93\x02/\"*/v1/{name=workspaces/*/approvals/*}:decide:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)plinth/projects/v1/approval_service.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a!plinth/projects/v1/approval.proto\"\xb5\x01\n\x12GetApprovalRequest\x12\x9e\x01\n\x04name\x18\x01 \x01(\tB\x89\x01\xe2\x41\x01\x02\xfa\x41\x11\n\x0fplinth/Approval\xbaHnrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/approvals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"O\n\x13GetApprovalResponse\x12\x38\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\x08\x61pproval\"\xa2\x02\n\x14ListApprovalsRequest\x12m\n\x06parent\x18\x01 \x01(\tBU\xe2\x41\x01\x02\xfa\x41\x11\x12\x0fplinth/Approval\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12$\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xf8\xbb\x18\x01R\x06\x66ilter\x12&\n\x08order_by\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\xf8\xbb\x18\x01R\x07orderBy\"{\n\x15ListApprovalsResponse\x12:\n\tapprovals\x18\x01 \x03(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\tapprovals\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf7\x02\n\x15\x44\x65\x63ideApprovalRequest\x12\x9e\x01\n\x04name\x18\x01 \x01(\tB\x89\x01\xe2\x41\x01\x02\xfa\x41\x11\n\x0fplinth/Approval\xbaHnrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/approvals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12H\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x1c.plinth.projects.v1.DecisionB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x64\x65\x63ision\x12\x1f\n\x04\x65tag\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x18@R\x04\x65tag\x12&\n\x07\x63omment\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\x80\xbc\x18\x01R\x07\x63omment\x12*\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"R\n\x16\x44\x65\x63ideApprovalResponse\x12\x38\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x1c.plinth.projects.v1.ApprovalR\x08\x61pproval2\x9a\x04\n\x0f\x41pprovalService\x12\xa3\x01\n\x0bGetApproval\x12&.plinth.projects.v1.GetApprovalRequest\x1a\'.plinth.projects.v1.GetApprovalResponse\"C\xa2\xbb\x18\x14\n\x10\x61pprovals.decideH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{name=workspaces/*/approvals/*}\x12\xa9\x01\n\rListApprovals\x12(.plinth.projects.v1.ListApprovalsRequest\x1a).plinth.projects.v1.ListApprovalsResponse\"C\xa2\xbb\x18\x14\n\x10\x61pprovals.decideH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=workspaces/*}/approvals\x12\xb4\x01\n\x0e\x44\x65\x63ideApproval\x12).plinth.projects.v1.DecideApprovalRequest\x1a*.plinth.projects.v1.DecideApprovalResponse\"K\xa2\xbb\x18\x12\n\x10\x61pprovals.decide\x82\xd3\xe4\x93\x02/\"*/v1/{name=workspaces/*/approvals/*}:decide:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,9 +47,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['filter']._serialized_options = b'\272HAr?\030\350\0072:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\tr\007\030\350\007\370\273\030\001'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['order_by']._loaded_options = None
-  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H@r>\030d2:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\010r\006\030d\370\273\030\001'
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017plinth/Approval\272Hnrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/approvals/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['decision']._loaded_options = None
@@ -56,7 +57,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\002\272H\004r\002\030@'
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['comment']._loaded_options = None
-  _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['comment']._serialized_options = b'\272HIrG\030\350\0072B^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$'
+  _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['comment']._serialized_options = b'\272H\tr\007\030\350\007\200\274\030\001'
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DECIDEAPPROVALREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_APPROVALSERVICE'].methods_by_name['GetApproval']._loaded_options = None
@@ -65,18 +66,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALSERVICE'].methods_by_name['ListApprovals']._serialized_options = b'\242\273\030\024\n\020approvals.decideH\001\202\323\344\223\002%\022#/v1/{parent=workspaces/*}/approvals'
   _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._loaded_options = None
   _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._serialized_options = b'\242\273\030\022\n\020approvals.decide\202\323\344\223\002/\"*/v1/{name=workspaces/*/approvals/*}:decide:\001*'
-  _globals['_GETAPPROVALREQUEST']._serialized_start=252
-  _globals['_GETAPPROVALREQUEST']._serialized_end=433
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=435
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=514
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=517
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=919
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=921
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1044
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=1047
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1486
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1488
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1570
-  _globals['_APPROVALSERVICE']._serialized_start=1573
-  _globals['_APPROVALSERVICE']._serialized_end=2111
+  _globals['_GETAPPROVALREQUEST']._serialized_start=282
+  _globals['_GETAPPROVALREQUEST']._serialized_end=463
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=465
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=544
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=547
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=837
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=839
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=962
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=965
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1340
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1342
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1424
+  _globals['_APPROVALSERVICE']._serialized_start=1427
+  _globals['_APPROVALSERVICE']._serialized_end=1965
 # @@protoc_insertion_point(module_scope)

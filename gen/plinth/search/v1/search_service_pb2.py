@@ -27,10 +27,11 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.search.v1 import hit_pb2 as plinth_dot_search_dot_v1_dot_hit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/search/v1/search_service.proto\x12\x10plinth.search.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1aplinth/search/v1/hit.proto\"\xaf\x04\n\rSearchRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12h\n\x05query\x18\x02 \x01(\tBR\xe2\x41\x01\x02\xbaHKrI\x10\x01\x18\xe8\x07\x32\x42^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$R\x05query\x12:\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\\\n\x06\x66ilter\x18\x04 \x01(\tBD\xbaHAr?\x18\xe8\x07\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x06\x66ilter\x12$\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@R\tpageToken\x12-\n\x12\x63ollapse_documents\x18\x07 \x01(\x08R\x11\x63ollapseDocuments\x12\x16\n\x06prefix\x18\x08 \x01(\x08R\x06prefix\x12\x1a\n\x08unlogged\x18\t \x01(\x08R\x08unlogged\"\xe7\x01\n\x0eSearchResponse\x12)\n\x04hits\x18\x01 \x03(\x0b\x32\x15.plinth.search.v1.HitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeR\x04mode\x12\'\n\x0f\x63orrected_query\x18\x04 \x01(\tR\x0e\x63orrectedQuery\x12\'\n\x0flexical_matches\x18\x05 \x01(\x05R\x0elexicalMatches\"\x82\x02\n\x0eSuggestRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12`\n\x05query\x18\x02 \x01(\tBJ\xe2\x41\x01\x02\xbaHCrA\x10\x01\x18\xc8\x01\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x05query\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\"Q\n\x0fSuggestResponse\x12>\n\x0bsuggestions\x18\x01 \x03(\x0b\x32\x1c.plinth.search.v1.SuggestionR\x0bsuggestions\"<\n\nSuggestion\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\x1a\n\x08\x64ocument\x18\x02 \x01(\tR\x08\x64ocument\"\xe7\x03\n\x11\x45xplainHitRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12h\n\x05query\x18\x02 \x01(\tBR\xe2\x41\x01\x02\xbaHKrI\x10\x01\x18\xe8\x07\x32\x42^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$R\x05query\x12:\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12L\n\x05\x63hunk\x18\x04 \x01(\tB6\xe2\x41\x01\x02\xbaH/r-2+^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05\x63hunk\x12\\\n\x06\x66ilter\x18\x05 \x01(\tBD\xbaHAr?\x18\xe8\x07\x32:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x06\x66ilter\x12\x16\n\x06prefix\x18\x06 \x01(\x08R\x06prefix\"\xdb\x01\n\x12\x45xplainHitResponse\x12\'\n\x03hit\x18\x01 \x01(\x0b\x32\x15.plinth.search.v1.HitR\x03hit\x12\x38\n\x05terms\x18\x02 \x03(\x0b\x32\".plinth.search.v1.TermContributionR\x05terms\x12#\n\rpassage_count\x18\x03 \x01(\x05R\x0cpassageCount\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length\x12%\n\x0e\x61verage_length\x18\x05 \x01(\x01R\raverageLength2\xdd\x03\n\rSearchService\x12\x9c\x01\n\x06Search\x12\x1f.plinth.search.v1.SearchRequest\x1a .plinth.search.v1.SearchResponse\"O\xa2\xbb\x18 \n\x0csearch.query2\x0esearch.queriesH\x01\x82\xd3\xe4\x93\x02%\" /v1/{parent=workspaces/*}:search:\x01*\x12\x8d\x01\n\x07Suggest\x12 .plinth.search.v1.SuggestRequest\x1a!.plinth.search.v1.SuggestResponse\"=\xa2\xbb\x18\x10\n\x0csearch.queryH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}:suggest\x12\x9c\x01\n\nExplainHit\x12#.plinth.search.v1.ExplainHitRequest\x1a$.plinth.search.v1.ExplainHitResponse\"C\xa2\xbb\x18\x10\n\x0csearch.queryH\x01\x82\xd3\xe4\x93\x02)\"$/v1/{parent=workspaces/*}:explainHit:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/search/v1/search_service.proto\x12\x10plinth.search.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a\x1aplinth/search/v1/hit.proto\"\xb7\x03\n\rSearchRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12(\n\x05query\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\xe8\x07\x80\xbc\x18\x01R\x05query\x12:\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12$\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xf8\xbb\x18\x01R\x06\x66ilter\x12$\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@R\tpageToken\x12-\n\x12\x63ollapse_documents\x18\x07 \x01(\x08R\x11\x63ollapseDocuments\x12\x16\n\x06prefix\x18\x08 \x01(\x08R\x06prefix\x12\x1a\n\x08unlogged\x18\t \x01(\x08R\x08unlogged\"\xe7\x01\n\x0eSearchResponse\x12)\n\x04hits\x18\x01 \x03(\x0b\x32\x15.plinth.search.v1.HitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x30\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeR\x04mode\x12\'\n\x0f\x63orrected_query\x18\x04 \x01(\tR\x0e\x63orrectedQuery\x12\'\n\x0flexical_matches\x18\x05 \x01(\x05R\x0elexicalMatches\"\xca\x01\n\x0eSuggestRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12(\n\x05query\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\xc8\x01\xf8\xbb\x18\x01R\x05query\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\"Q\n\x0fSuggestResponse\x12>\n\x0bsuggestions\x18\x01 \x03(\x0b\x32\x1c.plinth.search.v1.SuggestionR\x0bsuggestions\"<\n\nSuggestion\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12\x1a\n\x08\x64ocument\x18\x02 \x01(\tR\x08\x64ocument\"\xef\x02\n\x11\x45xplainHitRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Hit\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12(\n\x05query\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\xe8\x07\x80\xbc\x18\x01R\x05query\x12:\n\x04mode\x18\x03 \x01(\x0e\x32\x1c.plinth.search.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12L\n\x05\x63hunk\x18\x04 \x01(\tB6\xe2\x41\x01\x02\xbaH/r-2+^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05\x63hunk\x12$\n\x06\x66ilter\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xf8\xbb\x18\x01R\x06\x66ilter\x12\x16\n\x06prefix\x18\x06 \x01(\x08R\x06prefix\"\xdb\x01\n\x12\x45xplainHitResponse\x12\'\n\x03hit\x18\x01 \x01(\x0b\x32\x15.plinth.search.v1.HitR\x03hit\x12\x38\n\x05terms\x18\x02 \x03(\x0b\x32\".plinth.search.v1.TermContributionR\x05terms\x12#\n\rpassage_count\x18\x03 \x01(\x05R\x0cpassageCount\x12\x16\n\x06length\x18\x04 \x01(\x05R\x06length\x12%\n\x0e\x61verage_length\x18\x05 \x01(\x01R\raverageLength2\xdd\x03\n\rSearchService\x12\x9c\x01\n\x06Search\x12\x1f.plinth.search.v1.SearchRequest\x1a .plinth.search.v1.SearchResponse\"O\xa2\xbb\x18 \n\x0csearch.query2\x0esearch.queriesH\x01\x82\xd3\xe4\x93\x02%\" /v1/{parent=workspaces/*}:search:\x01*\x12\x8d\x01\n\x07Suggest\x12 .plinth.search.v1.SuggestRequest\x1a!.plinth.search.v1.SuggestResponse\"=\xa2\xbb\x18\x10\n\x0csearch.queryH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}:suggest\x12\x9c\x01\n\nExplainHit\x12#.plinth.search.v1.ExplainHitRequest\x1a$.plinth.search.v1.ExplainHitResponse\"C\xa2\xbb\x18\x10\n\x0csearch.queryH\x01\x82\xd3\xe4\x93\x02)\"$/v1/{parent=workspaces/*}:explainHit:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SEARCHREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\014\022\nplinth/Hit\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_SEARCHREQUEST'].fields_by_name['query']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272HKrI\020\001\030\350\0072B^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$'
+  _globals['_SEARCHREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272H\013r\t\020\001\030\350\007\200\274\030\001'
   _globals['_SEARCHREQUEST'].fields_by_name['mode']._loaded_options = None
   _globals['_SEARCHREQUEST'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SEARCHREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_SEARCHREQUEST'].fields_by_name['filter']._serialized_options = b'\272HAr?\030\350\0072:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_SEARCHREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\tr\007\030\350\007\370\273\030\001'
   _globals['_SEARCHREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SEARCHREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_SEARCHREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -52,39 +53,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUGGESTREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SUGGESTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\014\022\nplinth/Hit\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_SUGGESTREQUEST'].fields_by_name['query']._loaded_options = None
-  _globals['_SUGGESTREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272HCrA\020\001\030\310\0012:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_SUGGESTREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272H\013r\t\020\001\030\310\001\370\273\030\001'
   _globals['_SUGGESTREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SUGGESTREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_EXPLAINHITREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_EXPLAINHITREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\014\022\nplinth/Hit\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_EXPLAINHITREQUEST'].fields_by_name['query']._loaded_options = None
-  _globals['_EXPLAINHITREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272HKrI\020\001\030\350\0072B^(\\n|\\t|[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])*$'
+  _globals['_EXPLAINHITREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002\272H\013r\t\020\001\030\350\007\200\274\030\001'
   _globals['_EXPLAINHITREQUEST'].fields_by_name['mode']._loaded_options = None
   _globals['_EXPLAINHITREQUEST'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_EXPLAINHITREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_EXPLAINHITREQUEST'].fields_by_name['chunk']._serialized_options = b'\342A\001\002\272H/r-2+^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_EXPLAINHITREQUEST'].fields_by_name['filter']._loaded_options = None
-  _globals['_EXPLAINHITREQUEST'].fields_by_name['filter']._serialized_options = b'\272HAr?\030\350\0072:^[^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$'
+  _globals['_EXPLAINHITREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\tr\007\030\350\007\370\273\030\001'
   _globals['_SEARCHSERVICE'].methods_by_name['Search']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['Search']._serialized_options = b'\242\273\030 \n\014search.query2\016search.queriesH\001\202\323\344\223\002%\" /v1/{parent=workspaces/*}:search:\001*'
   _globals['_SEARCHSERVICE'].methods_by_name['Suggest']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['Suggest']._serialized_options = b'\242\273\030\020\n\014search.queryH\001\202\323\344\223\002#\022!/v1/{parent=workspaces/*}:suggest'
   _globals['_SEARCHSERVICE'].methods_by_name['ExplainHit']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['ExplainHit']._serialized_options = b'\242\273\030\020\n\014search.queryH\001\202\323\344\223\002)\"$/v1/{parent=workspaces/*}:explainHit:\001*'
-  _globals['_SEARCHREQUEST']._serialized_start=239
-  _globals['_SEARCHREQUEST']._serialized_end=798
-  _globals['_SEARCHRESPONSE']._serialized_start=801
-  _globals['_SEARCHRESPONSE']._serialized_end=1032
-  _globals['_SUGGESTREQUEST']._serialized_start=1035
-  _globals['_SUGGESTREQUEST']._serialized_end=1293
-  _globals['_SUGGESTRESPONSE']._serialized_start=1295
-  _globals['_SUGGESTRESPONSE']._serialized_end=1376
-  _globals['_SUGGESTION']._serialized_start=1378
-  _globals['_SUGGESTION']._serialized_end=1438
-  _globals['_EXPLAINHITREQUEST']._serialized_start=1441
-  _globals['_EXPLAINHITREQUEST']._serialized_end=1928
-  _globals['_EXPLAINHITRESPONSE']._serialized_start=1931
-  _globals['_EXPLAINHITRESPONSE']._serialized_end=2150
-  _globals['_SEARCHSERVICE']._serialized_start=2153
-  _globals['_SEARCHSERVICE']._serialized_end=2630
+  _globals['_SEARCHREQUEST']._serialized_start=269
+  _globals['_SEARCHREQUEST']._serialized_end=708
+  _globals['_SEARCHRESPONSE']._serialized_start=711
+  _globals['_SEARCHRESPONSE']._serialized_end=942
+  _globals['_SUGGESTREQUEST']._serialized_start=945
+  _globals['_SUGGESTREQUEST']._serialized_end=1147
+  _globals['_SUGGESTRESPONSE']._serialized_start=1149
+  _globals['_SUGGESTRESPONSE']._serialized_end=1230
+  _globals['_SUGGESTION']._serialized_start=1232
+  _globals['_SUGGESTION']._serialized_end=1292
+  _globals['_EXPLAINHITREQUEST']._serialized_start=1295
+  _globals['_EXPLAINHITREQUEST']._serialized_end=1662
+  _globals['_EXPLAINHITRESPONSE']._serialized_start=1665
+  _globals['_EXPLAINHITRESPONSE']._serialized_end=1884
+  _globals['_SEARCHSERVICE']._serialized_start=1887
+  _globals['_SEARCHSERVICE']._serialized_end=2364
 # @@protoc_insertion_point(module_scope)

@@ -39,8 +39,8 @@ class SearchRequest(_message.Message):
     query: _builtins.str
     """What is looked for: 1 to 1,000 characters; line ends and tabs, as pasted text has them, are spaces."""
     mode: _hit_pb2.SearchMode.ValueType
-    """How it is matched; unspecified: SEARCH_MODE_HYBRID, which is by words alone where the index has no vectors yet, or what makes them
-    does not answer. The answer says how it was matched.
+    """How it is matched; unspecified: SEARCH_MODE_HYBRID, which is by words alone where the index has no vectors yet, or what
+    makes them does not answer. The answer says how it was matched.
     """
     filter: _builtins.str
     """Which ones (AIP-160), e.g. `tags:"contract" AND metadata.year = "2024"`; empty: all."""

@@ -57,13 +57,13 @@ class SearchServiceServicer:
     """
 
     def Search(self, request, context):
-        """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word also
-        stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the query, the
-        nearest words of the workspace are tried, and the answer says so in `corrected_query`.
+        """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word
+        also stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the
+        query, the nearest words of the workspace are tried, and the answer says so in `corrected_query`.
 
-        `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`, `update_time`, and
-        `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the index stays as it is; when it
-        changes meanwhile, a page goes on with the best of then, and no hit comes twice.
+        `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`,
+        `update_time`, and `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the
+        index stays as it is; when it changes meanwhile, a page goes on with the best of then, and no hit comes twice.
 
         Errors: FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, SEMANTIC_UNAVAILABLE, EMBEDDER_UNAVAILABLE, EMBEDDER_REFUSED,
         EMBEDDER_NOT_CONFIGURED, DEPENDENCY_UNAVAILABLE.

@@ -34,13 +34,13 @@ class SearchServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SearchServiceAsyncStub: ...
     Search: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchRequest, _search_service_pb2.SearchResponse]
-    """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word also
-    stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the query, the
-    nearest words of the workspace are tried, and the answer says so in `corrected_query`.
+    """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word
+    also stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the
+    query, the nearest words of the workspace are tried, and the answer says so in `corrected_query`.
 
-    `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`, `update_time`, and
-    `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the index stays as it is; when it
-    changes meanwhile, a page goes on with the best of then, and no hit comes twice.
+    `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`,
+    `update_time`, and `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the
+    index stays as it is; when it changes meanwhile, a page goes on with the best of then, and no hit comes twice.
 
     Errors: FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, SEMANTIC_UNAVAILABLE, EMBEDDER_UNAVAILABLE, EMBEDDER_REFUSED,
     EMBEDDER_NOT_CONFIGURED, DEPENDENCY_UNAVAILABLE.
@@ -63,13 +63,13 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchRequest, _search_service_pb2.SearchResponse]  # type: ignore[assignment]
-    """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word also
-    stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the query, the
-    nearest words of the workspace are tried, and the answer says so in `corrected_query`.
+    """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word
+    also stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the
+    query, the nearest words of the workspace are tried, and the answer says so in `corrected_query`.
 
-    `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`, `update_time`, and
-    `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the index stays as it is; when it
-    changes meanwhile, a page goes on with the best of then, and no hit comes twice.
+    `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`,
+    `update_time`, and `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the
+    index stays as it is; when it changes meanwhile, a page goes on with the best of then, and no hit comes twice.
 
     Errors: FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, SEMANTIC_UNAVAILABLE, EMBEDDER_UNAVAILABLE, EMBEDDER_REFUSED,
     EMBEDDER_NOT_CONFIGURED, DEPENDENCY_UNAVAILABLE.
@@ -94,13 +94,13 @@ class SearchServiceServicer:
         request: _search_service_pb2.SearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.SearchResponse, _abc.Awaitable[_search_service_pb2.SearchResponse]]:
-        """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word also
-        stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the query, the
-        nearest words of the workspace are tried, and the answer says so in `corrected_query`.
+        """Finds passages, the best first. The query has words, `"quoted phrases"`, and `-words` that must not be there; its last word
+        also stands for words that begin so when `prefix` says that it is still being typed. Where no passage has a word of the
+        query, the nearest words of the workspace are tried, and the answer says so in `corrected_query`.
 
-        `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`, `update_time`, and
-        `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the index stays as it is; when it
-        changes meanwhile, a page goes on with the best of then, and no hit comes twice.
+        `filter` (AIP-160) knows `document`, `display_name`, `media_type`, `language`, `author`, `tags` (with `:`), `create_time`,
+        `update_time`, and `metadata.KEY`; it is applied before anything is ranked. Pages are those of one answer as long as the
+        index stays as it is; when it changes meanwhile, a page goes on with the best of then, and no hit comes twice.
 
         Errors: FIELDS_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID, SEMANTIC_UNAVAILABLE, EMBEDDER_UNAVAILABLE, EMBEDDER_REFUSED,
         EMBEDDER_NOT_CONFIGURED, DEPENDENCY_UNAVAILABLE.

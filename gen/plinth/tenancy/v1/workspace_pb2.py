@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!plinth/tenancy/v1/workspace.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x05\n\tWorkspace\x12X\n\x04name\x18\x01 \x01(\tBD\xe2\x41\x01\x08\xbaH=r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\xec\x01\n\x0c\x64isplay_name\x18\x02 \x01(\tB\xc8\x01\xe2\x41\x01\x02\xbaH\xc0\x01r\xba\x01\x18\x64\x32\xb5\x01^[^\\p{Z}\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]([^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*[^\\p{Z}\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])?$\xd8\x01\x01R\x0b\x64isplayName\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x41\n\x0b\x64\x65lete_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ndeleteTime\x12?\n\npurge_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\tpurgeTime:D\xea\x41\x41\n\x10plinth/Workspace\x12\x16workspaces/{workspace}*\nworkspaces2\tworkspaceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!plinth/tenancy/v1/workspace.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\x89\x04\n\tWorkspace\x12X\n\x04name\x18\x01 \x01(\tBD\xe2\x41\x01\x08\xbaH=r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x35\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18\x64\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x41\n\x0b\x64\x65lete_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ndeleteTime\x12?\n\npurge_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\tpurgeTime:D\xea\x41\x41\n\x10plinth/Workspace\x12\x16workspaces/{workspace}*\nworkspaces2\tworkspaceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACE'].fields_by_name['name']._loaded_options = None
   _globals['_WORKSPACE'].fields_by_name['name']._serialized_options = b'\342A\001\010\272H=r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\330\001\001'
   _globals['_WORKSPACE'].fields_by_name['display_name']._loaded_options = None
-  _globals['_WORKSPACE'].fields_by_name['display_name']._serialized_options = b'\342A\001\002\272H\300\001r\272\001\030d2\265\001^[^\\p{Z}\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]([^\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*[^\\p{Z}\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}])?$\330\001\001'
+  _globals['_WORKSPACE'].fields_by_name['display_name']._serialized_options = b'\342A\001\002\272H\013r\006\030d\360\273\030\001\330\001\001'
   _globals['_WORKSPACE'].fields_by_name['etag']._loaded_options = None
   _globals['_WORKSPACE'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_WORKSPACE'].fields_by_name['create_time']._loaded_options = None
@@ -51,6 +52,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKSPACE'].fields_by_name['purge_time']._serialized_options = b'\342A\001\003'
   _globals['_WORKSPACE']._loaded_options = None
   _globals['_WORKSPACE']._serialized_options = b'\352AA\n\020plinth/Workspace\022\026workspaces/{workspace}*\nworkspaces2\tworkspace'
-  _globals['_WORKSPACE']._serialized_start=179
-  _globals['_WORKSPACE']._serialized_end=884
+  _globals['_WORKSPACE']._serialized_start=209
+  _globals['_WORKSPACE']._serialized_end=730
 # @@protoc_insertion_point(module_scope)

@@ -1,10 +1,12 @@
+"""The figures of `make bench-search` are those that trec_eval prints."""
+
 import ir_measures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP, RR, R, nDCG
 
-from services.search.model.measures import average_precision, ndcg, recall, reciprocal_rank
+from tests.bench_search.measures import average_precision, ndcg, recall, reciprocal_rank
 
 NAMES = [f"d{number}" for number in range(30)]
 GAINS = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 4), min_size=1).filter(lambda gains: any(gains.values()))

@@ -1,6 +1,6 @@
 """Columns of many rows, as PostgreSQL takes them: arrays in its binary format.
 
-psycopg writes lists element by element, each through an object of its own; for a batch of jobs that costs more than all
+psycopg writes lists element by element, each through an object of its own; for a batch of rows that costs more than all
 the rest. The format: `array_recv` in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
 """
 
@@ -12,7 +12,8 @@ from psycopg import adapters
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_BOOL, _BYTEA, _INT2, _INT4, _INT8, _TEXT, _TIMESTAMPTZ, _UUID = 16, 17, 21, 23, 20, 25, 1184, 2950
+_BOOL, _BYTEA, _INT2, _INT4, _INT8, _FLOAT4 = 16, 17, 21, 23, 20, 700
+_TEXT, _TIMESTAMPTZ, _UUID = 25, 1184, 2950
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _NULL = (-1).to_bytes(4, signed=True)
 _16, _8, _4, _2, _1 = (size.to_bytes(4) for size in (16, 8, 4, 2, 1))
@@ -72,6 +73,15 @@ def integers(values: Sequence[int]) -> Column:
 def bigints(values: Sequence[int]) -> Column:
     """A bigint[]."""
     return Column(_INT8, len(values), [_8 + value.to_bytes(8, signed=True) for value in values])
+
+
+def reals(values: bytes) -> Column:
+    """A real[] of big-endian floats of four bytes, one behind the other."""
+    count = len(values) // 4
+    items = bytearray((_4 + bytes(4)) * count)
+    for at in range(4):
+        items[4 + at :: 8] = values[at::4]
+    return Column(_FLOAT4, count, [bytes(items)])
 
 
 def moments(values: Sequence[datetime]) -> Column:
