@@ -16,7 +16,7 @@ from uuid import UUID
 from services.kernel.caller import Caller
 from services.runtime import open_runtime
 from services.search.model import segments
-from services.search.repository import graphs
+from services.search.repository import graphs, postings
 from services.search.service import build_search, maintenance
 from tests.support.acting import acting
 from tests.support.settings import settings_for_tests
@@ -29,7 +29,7 @@ _FEW = 2
 def main(database_url: str) -> None:
     """Do what is asked for, until nobody asks any more."""
     segments.FANOUT = FANOUT
-    maintenance._CHUNKS, maintenance._TERMS = _FEW, _FEW
+    maintenance._CHUNKS, postings._BATCH_BYTES = _FEW, _FEW
     # A killed worker's statement ends in seconds otherwise.
     graphs._SETTINGS["client_connection_check_interval"] = "100ms"
     for line in sys.stdin:

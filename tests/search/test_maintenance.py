@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from services.kernel.errors import ConcurrentUpdate
 from services.kernel.ids import new_id
+from services.search import repository
 from services.search.model import analysis, segments
+from services.search.repository.postings import PostingRepository
 from services.search.service import maintenance
 from services.search.service.maintenance import MAINTAIN
 from tests.search.checks import killed_after, once
@@ -51,6 +54,26 @@ class TestMaintain:
         assert library.rows("tombstones", "chunk_no") == []
         assert library.match("fox").count == 2
         assert library.rows("segments", "first_chunk_no", "chunk_count") == [(0, 11)]
+
+    def test_reads_no_more_at_once_than_it_has_room_for(
+        self, library: Library, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read, between = list[int](), PostingRepository.between
+
+        def spied(self: PostingRepository, *bounds: Any) -> list[dict[str, bytes]]:
+            read.append(sum(map(len, found := between(self, *bounds))))
+            return found
+
+        monkeypatch.setattr(PostingRepository, "between", spied)
+        # Of rows of half a kilobyte each.
+        monkeypatch.setattr(repository.postings, "_BATCH_BYTES", 5_000)
+        for number in range(3):
+            library.publish([f"word{letter} of {number}" for letter in "abcdefghij"])
+        before = library.find("worda wordj")
+        library.maintain()
+        assert library.find("worda wordj") == before
+        assert sum(read) == 3 * 12
+        assert max(read) < 12
 
     def test_takes_away_what_is_dead_altogether(self, library: Library) -> None:
         document = new_id()

@@ -5,7 +5,7 @@ import pickle
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -36,7 +36,7 @@ class Begin:
 class Add:
     """Terms and their encoded postings, of these and of other chunks."""
 
-    rows: list[tuple[str, bytes]]
+    terms: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class LsaChild:
         """Ask about these chunks (ascending) next."""
         self._order(Begin(chunk_nos))
 
-    def add(self, rows: list[tuple[str, bytes]]) -> None:
+    def add(self, terms: Mapping[str, bytes]) -> None:
         """Hand over terms and their encoded postings."""
-        self._order(Add(rows))
+        self._order(Add(terms))
 
     def load(self, parts: Sequence[bytes]) -> None:
         """Fold by what was learnt before."""

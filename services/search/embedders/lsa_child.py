@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import sys
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -33,8 +34,8 @@ def main(orders: BinaryIO, results: BinaryIO) -> None:
         match order:
             case Begin(chunk_nos):
                 occurrences = lsa.Occurrences(chunk_nos)
-            case Add(rows):
-                _add(occurrences, rows, projection)
+            case Add(terms):
+                _add(occurrences, terms, projection)
             case Load(parts):
                 projection = lsa.Projection.from_parts(parts)
             case Fit():
@@ -48,8 +49,8 @@ def main(orders: BinaryIO, results: BinaryIO) -> None:
                 _answer(results, projection.fold_all(occurrences) if projection is not None else None)
 
 
-def _add(occurrences: lsa.Occurrences, rows: list[tuple[str, bytes]], projection: lsa.Projection | None) -> None:
-    for term, data in rows:
+def _add(occurrences: lsa.Occurrences, terms: Mapping[str, bytes], projection: lsa.Projection | None) -> None:
+    for term, data in terms.items():
         # The words that a projection does not know are most of them.
         if projection is None or term in projection.rows:
             decoded = Postings.decode(data)

@@ -126,6 +126,11 @@ def encoded(segment: Mapping[str, Postings], first_no: int) -> dict[str, bytes]:
     return {term: shifted(found.encode(), -first_no) for term, found in segment.items()}
 
 
+def decoded(segment: Mapping[str, bytes]) -> dict[str, Postings]:
+    """A segment, or some terms of one, out of what was encoded. Raises PostingsCorrupt."""
+    return {term: Postings.decode(data) for term, data in segment.items()}
+
+
 def shifted(data: bytes, by: int) -> bytes:
     """Encoded postings, of chunks whose numbers are so much higher."""
     if not by:

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.kernel import arrays
 from services.kernel.db import Session, compiled
-from services.search.model.postings import Postings, shifted
+from services.search.model.postings import shifted
 from services.search.model.segments import SegmentState
 from services.search.tables import postings, segments
 
@@ -67,30 +67,20 @@ _FIND = compiled(
         ).outerjoin(postings, and_(_in_workspace, _t.term == _wanted.c.term, _t.segment_id == _wanted.c.segment_id))
     )
 )
-_numbered = (
-    select(_t.term, func.row_number().over(order_by=_t.term).label("number"))
-    .where(_in_workspace, _t.segment_id == bindparam("segment"))
-    .subquery()
-)
+# Of a batch, with what a row takes in memory besides its bytes: so a worker's memory does not grow with an index.
+_BATCH_BYTES, _ROW_BYTES = 2 * 1024 * 1024, 500
+_upto = func.sum(func.sum(func.octet_length(_t.postings) + _ROW_BYTES)).over(order_by=_t.term)
+_sized = select(_t.term, _upto.label("upto")).where(_in_workspace, _of_segments).group_by(_t.term).subquery()
 _BOUNDS = compiled(
-    select(_numbered.c.term)
-    .where(_numbered.c.number % bindparam("step", type_=BigInteger) == 0)
-    .order_by(_numbered.c.term)
+    select(func.max(_sized.c.term).label("bound"))
+    .group_by(func.div(_sized.c.upto, bindparam("step", type_=BigInteger)))
+    .order_by("bound")
 )
 _its_segment = and_(segments.c.workspace_id == _t.workspace_id, segments.c.segment_id == _t.segment_id)
-_range = (
+_RANGE = compiled(
     select(_t.term, _t.segment_id, _t.postings, segments.c.first_chunk_no)
     .join(segments, _its_segment)
-    .where(_in_workspace, _of_segments, _t.term > bindparam("after"))
-)
-_RANGE = compiled(_range.where(_t.term <= bindparam("upto")))
-_REST = compiled(_range)
-_PAGE = compiled(
-    select(_t.term, _t.postings, segments.c.first_chunk_no)
-    .join(segments, _its_segment)
-    .where(_in_workspace, _t.segment_id == bindparam("segment"), _t.term > bindparam("after"))
-    .order_by(_t.term)
-    .limit(bindparam("count"))
+    .where(_in_workspace, _of_segments, _t.term > bindparam("after"), _t.term <= bindparam("upto"))
 )
 _asked = func.unnest(bindparam("terms", type_=ARRAY(Text))).table_valued(column("term", Text)).render_derived("asked")
 _LACKING = compiled(
@@ -148,38 +138,30 @@ class PostingRepository:
             return None
         return [_found(**row) for row in rows]
 
-    def bounds(self, workspace_id: UUID, segment_id: int, step: int) -> list[str]:
-        """Every so-manieth term of a segment, ascending: it has no more than `step` from one to the next."""
-        return self._session.all(_BOUNDS, lambda term: term, workspace=workspace_id, segment=segment_id, step=step)
-
-    def between(
-        self, workspace_id: UUID, segment_ids: Sequence[int], after: str, upto: str | None
-    ) -> list[dict[str, Postings]]:
-        """Of each segment the postings of the terms after one, up to and with another (None: all that follow)."""
-        values: dict[str, object] = {"after": after} if upto is None else {"after": after, "upto": upto}
-        rows = self._session.all(
-            _REST if upto is None else _RANGE,
-            _found,
+    def bounds(self, workspace_id: UUID, segment_ids: Sequence[int]) -> list[str]:
+        """The last terms of the batches, ascending, in which the postings of some segments are to be read."""
+        return self._session.all(
+            _BOUNDS,
+            lambda bound: bound,
             workspace=workspace_id,
             segment_ids=arrays.bigints(segment_ids),
-            **values,
+            step=_BATCH_BYTES,
         )
-        found: defaultdict[int, dict[str, Postings]] = defaultdict(dict)
-        for row in rows:
-            if row.data is not None:
-                found[row.segment_id][row.term] = Postings.decode(row.data)
-        return [found[segment_id] for segment_id in segment_ids]
 
-    def page(self, workspace_id: UUID, segment_id: int, after: str, count: int) -> list[tuple[str, bytes]]:
-        """The next terms after one and their encoded postings in a segment."""
-        return self._session.all(
-            _PAGE,
-            lambda term, postings, first_chunk_no: (term, shifted(postings, first_chunk_no)),
+    def between(self, workspace_id: UUID, segment_ids: Sequence[int], after: str, upto: str) -> list[dict[str, bytes]]:
+        """Of each segment the encoded postings of the terms after one, up to and with another."""
+        rows = self._session.all(
+            _RANGE,
+            lambda term, segment_id, postings, first_chunk_no: (segment_id, term, shifted(postings, first_chunk_no)),
             workspace=workspace_id,
-            segment=segment_id,
+            segment_ids=arrays.bigints(segment_ids),
             after=after,
-            count=count,
+            upto=upto,
         )
+        found: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
+        for segment_id, term, data in rows:
+            found[segment_id][term] = data
+        return [found[segment_id] for segment_id in segment_ids]
 
     def lacking(self, workspace_id: UUID, terms: Sequence[str]) -> set[str]:
         """Those of the terms that no live segment has."""

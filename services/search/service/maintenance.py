@@ -15,6 +15,7 @@ deleted. While it is built anew, what is published meanwhile is merged by itself
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
@@ -30,8 +31,6 @@ from services.search.model.segments import Merge, Segment, SegmentState, level_o
 from services.search.service.units import QUEUE, SearchUnitOfWork, SearchUnits
 
 MAINTAIN = "search.maintain"
-# So many terms of the largest segment are merged in one commit.
-_TERMS = 2000
 # So many passages are read at once when they are indexed anew.
 _CHUNKS = 500
 # So many words are deleted in one commit when all was read.
@@ -123,20 +122,17 @@ class IndexMaintenance:
     def _fill(self, workspace_id: UUID, plan: _Plan, check: Check) -> None:
         if plan.made is None:
             return
-        largest = max(plan.merge.segments, key=lambda segment: segment.chunk_count)
         with self._units(workspace_id) as uow:
-            bounds = uow.repo.postings.bounds(workspace_id, largest.segment_id, _TERMS)
-        after = ""
-        for upto in [*bounds, None]:
+            bounds = uow.repo.postings.bounds(workspace_id, plan.source_ids)
+        for after, upto in pairwise(["", *bounds]):
             check()
             with self._units(workspace_id) as uow:
                 if not uow.repo.segments.hold(workspace_id, plan.made.segment_id):
                     raise ConcurrentUpdate
                 parts = uow.repo.postings.between(workspace_id, plan.source_ids, after, upto)
-                merged = postings.merge(parts, plan.dead)
+                merged = postings.merge([postings.decoded(part) for part in parts], plan.dead)
                 uow.repo.postings.add(workspace_id, plan.made.segment_id, postings.encoded(merged, plan.made.first_no))
                 uow.commit()
-            after = upto or after
 
     def _swap(self, workspace_id: UUID, plan: _Plan, state: SegmentState) -> None:
         """Let the one stand for the others. What those that nobody reads yet lack is in others still."""

@@ -9,6 +9,7 @@ model, which only a lost lease can bring about, do some of the work twice, and c
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
@@ -29,7 +30,7 @@ from services.search.repository.graphs import Graphs
 from services.search.service.model_lifecycle import ModelLifecycle
 from services.search.service.units import SearchUnitOfWork, SearchUnits
 
-# So many passages are folded at once, so many terms read, so many rows deleted.
+# So many passages are folded at once, so many terms looked for, so many rows deleted.
 _FOLDED = 20_000
 _TERMS = 5_000
 _DELETED = 5_000
@@ -224,14 +225,14 @@ class VectorBuilds:
         first, last = numbers[0], numbers[-1]
         segments = [one for one in self._live(workspace_id) if first <= one.last_no and one.first_no <= last]
         for segment in segments:
-            after, more = "", True
-            while more:
+            source = [segment.segment_id]
+            with self._units(workspace_id) as uow:
+                bounds = uow.repo.postings.bounds(workspace_id, source)
+            for after, upto in pairwise(["", *bounds]):
                 check()
                 with self._units(workspace_id) as uow:
-                    rows = uow.repo.postings.page(workspace_id, segment.segment_id, after, _TERMS)
-                child.add(rows)
-                more = len(rows) == _TERMS
-                after = rows[-1][0] if rows else after
+                    [terms] = uow.repo.postings.between(workspace_id, source, after, upto)
+                child.add(terms)
         still = {segment.segment_id for segment in self._live(workspace_id)}
         return all(segment.segment_id in still for segment in segments)
 

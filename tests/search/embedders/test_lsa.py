@@ -28,11 +28,11 @@ def test_it_answers_as_the_library_does() -> None:
     expected = lsa.fit(occurrences)
     with LsaChild(nothing) as child:
         child.begin(NUMBERS)
-        child.add(ROWS[:100])
-        child.add(ROWS[100:])
+        child.add(dict(ROWS[:100]))
+        child.add(dict(ROWS[100:]))
         parts = child.fit()
         child.begin(NUMBERS[50:60])
-        child.add(ROWS)
+        child.add(dict(ROWS))
         folded = child.fold()
     assert parts is not None
     assert lsa.Projection.from_parts(parts).rows == expected.rows
@@ -80,4 +80,4 @@ def test_whoever_wants_no_more_waits_no_longer() -> None:
         # It is at work, and reads no orders.
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(Enough):
-            child.add([(str(number), bytes(100_000)) for number in range(20)])
+            child.add({str(number): bytes(100_000) for number in range(20)})
