@@ -25,11 +25,11 @@ class Tenant(Stage):
             name = name_field.read(call.request)
             match = name_field.match(name)
             if match is None:
-                raise NameInvalid(name_field.field, " or ".join(name_field.patterns))
+                raise NameInvalid(name_field.field, " or ".join(map(_form, name_field.patterns)))
             if "workspace" in match.re.groupindex:
                 workspace_id = uuid_in(match["workspace"])
                 if call.workspace_id not in (None, workspace_id):
-                    raise NameMismatch(name_field.field, "be in the workspace that the other names are in")
+                    raise NameMismatch(name_field.field, "must be in the workspace that the other names are in")
                 call.workspace_id = workspace_id
                 call.workspace_name = name
 
@@ -45,4 +45,9 @@ class Tenant(Stage):
             match = rest_path.regex.fullmatch(path)
             for field, value in zip(rest_path.fields, match.groups() if match else (), strict=False):
                 if field in named and named[field].read(request) != value:
-                    raise NameMismatch(field, "be what the URL names")
+                    raise NameMismatch(field, "must be what the URL names")
+
+
+def _form(pattern: str) -> str:
+    """A path's pattern as names are shown: `workspaces/{uuid}/members/{uuid}`."""
+    return pattern.replace("**", "…").replace("*", "{uuid}")

@@ -14,8 +14,9 @@ _MAX_VIOLATIONS = 20
 # Of the key of a map, which may be of any length and must not crowd out the rest of the answer.
 _MAX_KEY = 64
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# What protovalidate says of a resource name: its pattern, which is nothing to read.
-_NO_NAME = re.compile(r"does not match regex pattern `\^(.*/\{uuid\}.*)\$`")
+# An end of a name that is one of some words or a UUID, and one that may be missing.
+_WORDS = re.compile(r"\(([a-z|]+)\|\{uuid\}\)$")
+_OPTIONAL = re.compile(r"^(.*)\((/.*)\)\?$")
 
 
 class Validation(Stage):
@@ -38,6 +39,12 @@ class Validation(Stage):
             raise FieldsInvalid(*(_violation(one) for one in violations[:_MAX_VIOLATIONS]))
 
 
+def form_of(pattern: str) -> str:
+    """The pattern of a resource name, and the contract has no other, for people: `workspaces/{uuid}/members/{uuid}`."""
+    form = pattern.removeprefix("^").removesuffix("$").replace(_UUID, "{uuid}")
+    return _OPTIONAL.sub(r"\1 or \1\2", _WORDS.sub(r"{\1|uuid}", form))
+
+
 def _violation(violation: Any) -> FieldViolation:  # its types are another protobuf runtime's
     proto = violation.proto
     path = ""
@@ -46,5 +53,6 @@ def _violation(violation: Any) -> FieldViolation:  # its types are another proto
         subscript = element.subscript
         if subscript is not None:
             path += f"[{str(subscript.value)[:_MAX_KEY]}]"
-    name = _NO_NAME.fullmatch(proto.message.replace(_UUID, "{uuid}"))
-    return FieldViolation(path, f"must be a resource name of the form {name[1]}" if name else proto.message)
+    if proto.rule_id == "string.pattern":
+        return FieldViolation(path, f"must be a resource name of the form {form_of(violation.rule_value)}")
+    return FieldViolation(path, proto.message)

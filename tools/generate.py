@@ -27,8 +27,9 @@ ENVOY_IMAGE = "deploy/envoy/image.binpb"
 FOLDERS = ("gen",)
 FILES = ("deploy/envoy/envoy.json", ENVOY_IMAGE, "docs/openapi.json")
 
-# protoc finds options that use an import, but not those that set its extensions within an option of somebody else's.
-NO_WARNING = "warning: Import plinth/options/v1/text.proto is unused.\n"
+# buf counts an import as used by an option, but not by an extension set inside another option: it warns wherever rules
+# of text.proto are used.
+_FALSE_WARNING = "warning: Import plinth/options/v1/text.proto is unused.\n"
 
 
 def buf(*arguments: str) -> None:
@@ -38,7 +39,7 @@ def buf(*arguments: str) -> None:
     done = subprocess.run(
         [binaries / "buf", *arguments], cwd=deps.ROOT, env=environment, check=False, stderr=subprocess.PIPE, text=True
     )
-    sys.stderr.writelines(line for line in done.stderr.splitlines(keepends=True) if not line.endswith(NO_WARNING))
+    sys.stderr.writelines(line for line in done.stderr.splitlines(keepends=True) if not line.endswith(_FALSE_WARNING))
     if done.returncode != 0:
         raise SystemExit(done.returncode)
 

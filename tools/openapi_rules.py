@@ -1,12 +1,13 @@
 """protovalidate rules as JSON Schema keywords.
 
 What JSON Schema cannot say (CEL, rules across fields) is told in the description by the rule's own message. Rules of
-ours that are regular expressions are said like `string.pattern`.
+ours that are one regular expression are said like `string.pattern`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -18,7 +19,7 @@ FIELD_RULES = "buf.validate.field"
 MESSAGE_RULES = "buf.validate.message"
 _PREDEFINED = "buf.validate.predefined"
 # How a rule of ours, in plinth/options/v1/text.proto, states the one regular expression that it is.
-_MATCHES = re.compile(r"!rule \|\| this\.matches\(r'(.*)'\)")
+_MATCHES = re.compile(r"!rule \|\| this\.matches\(r'([^']*)'\)")
 _IGNORE_IF_ZERO, _IGNORE_ALWAYS = 1, 3
 
 # Rules whose names differ only in form between protovalidate and JSON Schema.
@@ -101,18 +102,21 @@ def refuses_absence(found: Options | None) -> bool:
     return False
 
 
-def told(found: Options | None) -> list[str]:
-    """What the CEL rules of a field or message say, as sentences."""
-    return [] if found is None else [rule.message or rule.id for rule in found.cel if rule.message or rule.id]
+def rule_sentences(found: Options | None) -> list[str]:
+    """What the CEL rules of a field or message say."""
+    return [] if found is None else _sentences(found.cel)
 
 
-def told_of_texts(found: Options | None) -> list[str]:
-    """What our own rules of a text, of the texts of a list or of a map's values say that a pattern cannot."""
-    kind = found.WhichOneof("type") if found is not None else None
-    if found is None or kind not in ("string", "repeated", "map"):
+def text_rule_sentences(found: Options | None) -> list[str]:
+    """What our own rules of a text, of the texts of a list or of a map's keys and values say that a pattern cannot."""
+    if found is None:
         return []
-    text = {"string": found, "repeated": found.repeated.items, "map": found.map.values}[kind].string
-    return [rule.message for rule in _predefined(text) if not _pattern_of(rule)]
+    texts = {
+        "string": [found.string],
+        "repeated": [found.repeated.items.string],
+        "map": [found.map.keys.string, found.map.values.string],
+    }.get(found.WhichOneof("type"), [])
+    return _sentences(rule for text in texts for rule in _predefined(text) if not _pattern_of(rule))
 
 
 def message_rules(options: Options, contract: Contract) -> Options | None:
@@ -122,22 +126,25 @@ def message_rules(options: Options, contract: Contract) -> Options | None:
 
 def _refuses_empty(rule: Options) -> bool:
     format_set = any(rule.HasField(name) and getattr(rule, name) for name in ("email", "uuid"))
-    pattern = _pattern(rule)
-    return bool(rule.min_len or rule.len or format_set or (pattern and not re.search(pattern, "")))
+    refused = any(not re.search(pattern, "") for pattern in _patterns(rule))
+    return bool(rule.min_len or rule.len or format_set or refused)
 
 
-def _pattern(rule: Options) -> str:
-    """What a text has to match: the rule's own pattern, or that of a rule of ours."""
-    patterns = [portable(rule.pattern), *map(_pattern_of, _predefined(rule))]
-    return next(filter(None, patterns), "")
+def _patterns(rule: Options) -> list[str]:
+    """What a text has to match: the rule's own pattern, and those of rules of ours."""
+    return list(filter(None, [portable(rule.pattern), *map(_pattern_of, _predefined(rule))]))
+
+
+def _sentences(rules_of_cel: Iterable[Options]) -> list[str]:
+    return [rule.message or rule.id for rule in rules_of_cel if rule.message or rule.id]
 
 
 def _predefined(rule: Options) -> list[Options]:
-    """The CEL rules that the extensions which a rule sets stand for."""
+    """The CEL rules behind our extensions that are set in a rule."""
     found: list[Options] = []
-    for field, _ in rule.ListFields():
+    for field, value in rule.ListFields():
         options = parse_options(field.file.pool, "FieldOptions", field.GetOptions().SerializeToString())
-        predefined = extension(field.file.pool, options, _PREDEFINED) if field.is_extension else None
+        predefined = extension(field.file.pool, options, _PREDEFINED) if field.is_extension and value else None
         found += predefined.cel if predefined is not None else ()
     return found
 
@@ -175,8 +182,10 @@ def _by_kind(kind: str, rule: Options) -> Json:
 
 def _string(rule: Options) -> Json:
     made = _translated(rule, _STRING)
-    if pattern := _pattern(rule):
-        made["pattern"] = pattern
+    if patterns := _patterns(rule):
+        made["pattern"] = patterns[0]
+        if others := patterns[1:]:
+            made["allOf"] = [{"pattern": pattern} for pattern in others]
     if rule.HasField("len"):
         made |= {"minLength": rule.len, "maxLength": rule.len}
     if formats := [value for name, value in _FORMATS.items() if rule.HasField(name) and getattr(rule, name)]:

@@ -6,7 +6,15 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from tools.contract import Contract, extension, parse_options
 from tools.envoy_routes import Json
-from tools.openapi_rules import field_options, keywords, message_rules, refuses_absence, rules, told, told_of_texts
+from tools.openapi_rules import (
+    field_options,
+    keywords,
+    message_rules,
+    refuses_absence,
+    rule_sentences,
+    rules,
+    text_rule_sentences,
+)
 
 FIELD_BEHAVIOR = "google.api.field_behavior"
 _REQUIRED, _OUTPUT_ONLY, _INPUT_ONLY, _IDENTIFIER = 2, 3, 4, 8
@@ -91,7 +99,7 @@ class Schemas:
         if required:
             made["required"] = [descriptor.fields_by_name[name].json_name for name in required]
         options = parse_options(self._contract.pool, "MessageOptions", descriptor.GetOptions().SerializeToString())
-        sentences = told(message_rules(options, self._contract))
+        sentences = rule_sentences(message_rules(options, self._contract))
         return self._described(made, self.comment(descriptor.full_name), sentences)
 
     def field(self, field: FieldDescriptor) -> Json:
@@ -111,7 +119,8 @@ class Schemas:
             made["writeOnly"] = True
         if options.deprecated:
             made["deprecated"] = True
-        return self._described(made, self.comment(field.full_name), [*told(found), *told_of_texts(found)])
+        sentences = [*rule_sentences(found), *text_rule_sentences(found)]
+        return self._described(made, self.comment(field.full_name), sentences)
 
     def comment(self, full_name: str) -> str:
         """The comment above whatever has that full name, or nothing."""

@@ -1,7 +1,8 @@
 """Columns of many rows, as PostgreSQL takes them: arrays in its binary format.
 
 psycopg writes lists element by element, each through an object of its own; for a batch of rows that costs more than all
-the rest. The format: `array_recv` in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
+the rest. The format: `array_recv` in PostgreSQL's src/backend/utils/adt/arrayfuncs.c. What is too large for its type
+raises OverflowError.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,12 +48,12 @@ def uuids(values: Sequence[UUID | None]) -> Column:
 
 def texts(values: Sequence[str]) -> Column:
     """A text[]."""
-    return blobs([value.encode() for value in values], element=_TEXT)
+    return _of_any_length(_TEXT, [value.encode() for value in values])
 
 
-def blobs(values: Sequence[bytes], *, element: int = _BYTEA) -> Column:
+def blobs(values: Sequence[bytes]) -> Column:
     """A bytea[]."""
-    return Column(element, len(values), [len(value).to_bytes(4) + value for value in values])
+    return _of_any_length(_BYTEA, values)
 
 
 def booleans(values: Sequence[bool]) -> Column:
@@ -95,3 +96,7 @@ def moments(values: Sequence[datetime]) -> Column:
             for one in since
         ],
     )
+
+
+def _of_any_length(element: int, values: Sequence[bytes]) -> Column:
+    return Column(element, len(values), [len(value).to_bytes(4) + value for value in values])

@@ -9,7 +9,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def child_environment() -> dict[str, str]:
     """All that it gets of ours: not one secret.
 
-    It computes in one thread: the other cores have other work, and a fork takes no second one along.
+    It computes in one thread: the other cores have other work, and threads do not outlive a fork.
     """
     libraries = os.environ.get("LD_LIBRARY_PATH")
     return {

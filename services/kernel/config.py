@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         description="What all versions of all documents of one workspace have together, with uploads under way",
     )
     ingest_parsers: int = Field(
-        2, ge=1, le=256, description="Documents that a worker parses at once; each takes a core"
+        2, ge=1, le=256, description="Documents that a worker has in memory at once; to parse one takes a core"
     )
     ingest_at_once: int = Field(32, ge=1, description="Documents under way at once, over all workers")
     ingest_per_workspace: int = Field(4, ge=1, description="How many of these may be of one workspace")

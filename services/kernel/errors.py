@@ -144,12 +144,12 @@ class NameInvalid(InvalidArgument):
 
 
 class NameMismatch(InvalidArgument):
-    """A resource name parses, and yet is not what it must be, as another part of the request has it."""
+    """A resource name is another one than the URL or the other names of the request say; `problem` is for people."""
 
     reason = "NAME_INVALID"
 
-    def __init__(self, field: str, must: str) -> None:
-        violation = FieldViolation(field, f"must {must}")
+    def __init__(self, field: str, problem: str) -> None:
+        violation = FieldViolation(field, problem)
         super().__init__("The resource name does not go with the rest.", violations=[violation], field=field)
 
 

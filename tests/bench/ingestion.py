@@ -151,20 +151,20 @@ def _memory(
     What it has at most is that of a moment: of a large file, of a merge of the index.
     """
     console.print(f"A worker's memory over {documents:,} documents …", highlight=False)
-    columns = ("seconds", "MB of the worker", "at most")
+    columns = ("seconds", "MiB of the worker", "at most")
     table = Table("documents", *(Column(name, justify="right") for name in columns))
-    each, megabytes = documents // _TENTHS, list[float]()
+    each, usual = max(documents // _TENTHS, 1), list[float]()
     for tenth in range(_TENTHS):
         numbers = range(tenth * each, (tenth + 1) * each)
         with _sampled(worker.pid) as samples:
             took = line.through([altered(originals[number % len(originals)], done + number) for number in numbers])
-        megabytes.append(statistics.median(samples))
-        table.add_row(f"{numbers.stop:,}", f"{took:.1f}", f"{megabytes[-1]:.0f}", f"{max(samples):.0f}")
+        usual.append(statistics.median(samples))
+        table.add_row(f"{numbers.stop:,}", f"{took:.1f}", f"{usual[-1]:.0f}", f"{max(samples):.0f}")
     console.print(table)
     return [
         Aim(
-            f"a worker's memory at the last of {_TENTHS * each:,} documents, against at {2 * each:,}",
-            megabytes[-1] / megabytes[1],
+            f"a worker's memory at the last tenth of {_TENTHS * each:,} documents, against the second",
+            usual[-1] / usual[1],
             1.1,
             "×",
             at_least=False,
@@ -189,12 +189,12 @@ def _commented(archive: bytes, comment: bytes) -> bytes:
 
 @contextmanager
 def _sampled(pid: int) -> Iterator[list[float]]:
-    """What the process has in memory, in megabytes, looked at again and again until this is left."""
-    samples, ended = [_resident_megabytes(pid)], threading.Event()
+    """What the process has in memory, in MiB, looked at again and again until this is left."""
+    samples, ended = [_resident(pid)], threading.Event()
 
     def sample() -> None:
         while not ended.wait(_SAMPLE_SECONDS):
-            samples.append(_resident_megabytes(pid))
+            samples.append(_resident(pid))
 
     with ThreadPoolExecutor(1) as sampler:
         sampling = sampler.submit(sample)
@@ -205,9 +205,13 @@ def _sampled(pid: int) -> Iterator[list[float]]:
         sampling.result()
 
 
-def _resident_megabytes(pid: int) -> float:
-    """What the process has in memory: proc_pid_status(5)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+def _resident(pid: int) -> float:
+    """What the process has in memory, in MiB: proc_pid_status(5). Raises BenchError where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError as error:
+        raise BenchError(f"process {pid} has ended") from error
+    for line in lines:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise BenchError(f"process {pid} tells nothing of its memory")
@@ -217,7 +221,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Only this. The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ingestion", description=__doc__)
     parser.add_argument("--copies", type=int, default=COPIES, help="of each file, to be ingested and converted")
-    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="over which the worker's memory is watched")
+    parser.add_argument(
+        "--documents", type=int, default=DOCUMENTS, help="over which the worker's memory is watched, ten at least"
+    )
     arguments = parser.parse_args(argv)
 
     def measure(console: Console, rig: Rig) -> Sequence[Aim]:

@@ -235,9 +235,8 @@ def is_bounded(leaf: Leaf) -> bool:
 
 
 def _bounds(rules: validate_pb2.StringRules) -> bool:
-    """By a length, by an exact form, or as a name."""
-    exact = rules.pattern.endswith("$") and not set(rules.pattern) & {"*", "+"}
-    return bool(rules.max_len or rules.uuid or rules.email or exact)
+    """By a length, as a UUID or an address, or as a name."""
+    return bool(rules.max_len or rules.len or rules.uuid or rules.email or rules.pattern)
 
 
 def is_identifier(leaf: Leaf) -> bool:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interceptors.policy import MethodPolicy
+from plinth.options.v1 import text_pb2
 from services.kernel.paging import MAX_PAGE_SIZE
 from tests.contract.calls import METHODS, Outcome, name_of
 from tests.contract.factories import RESOURCES, new_scene
@@ -127,7 +128,7 @@ def _another(leaf: Leaf, request: Any) -> Any:
         case "google.protobuf.Timestamp":
             return Timestamp(seconds=1)
         case _:
-            text = "users/x" if "/" in leaf.rules.string.pattern else "a.b"
+            text = "users/x" if leaf.rules.string.Extensions[text_pb2.reference] else "a.b"
             text = str(uuid4()) if leaf.rules.string.uuid else text
             return [text] if leaf.field.is_repeated else text
 

@@ -10,11 +10,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
+from buf.validate import validate_pb2
 from interceptors.policy import MethodPolicy
+from interceptors.validation import form_of
 from plinth.errors.v1 import error_reason_pb2
+from plinth.options.v1 import text_pb2
 from tests.contract.calls import METHODS, POLICIES, name_of
 from tests.contract.fields import leaves
 from tests.contract.hostile import is_bounded
+from tests.contract.requests import Contract
 from tools import deps
 
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
@@ -22,6 +26,7 @@ REASONS = {name.removeprefix("ERROR_REASON_") for name in dict(error_reason_pb2.
 SECRET = re.compile(r"(^|_)(password|secret|token|code|key|assertion)$")
 # A page token opens nothing.
 NO_SECRET = ("page_token", "next_page_token")
+FORM = re.compile(r"[A-Za-z]+(/([A-Za-z]+|\{([a-z]+\|)*uuid\}))+( or [A-Za-z/{}]+)?")
 _SERVICE, _METHOD, _ENUM, _VALUE = 6, 2, 5, 2
 
 
@@ -98,15 +103,92 @@ def test_secrets_are_not_printed() -> None:
     assert bare == set()
 
 
-def test_what_people_write_is_judged_in_words() -> None:
-    """All but certain characters: that is a text of people's, and whom it is refused is told why in a sentence."""
-    patterns = {
-        leaf.field.full_name: leaf.rules.string.pattern
-        for policy in METHODS
-        for leaf in leaves(policy)
-        if leaf.kind == "string"
-    }
-    assert {name for name, pattern in patterns.items() if "[^" in pattern} == set()
+def _text_rules() -> Iterator[validate_pb2.StringRules]:
+    """The rules of every text that any message of a request holds: alone, in a list, as a map's key or value."""
+    pending: list[Any] = [policy.request_class.DESCRIPTOR for policy in METHODS]
+    seen: set[str] = set()
+    while pending:
+        message = pending.pop()
+        if message.full_name in seen or not message.full_name.startswith("plinth."):
+            continue
+        seen.add(message.full_name)
+        for field in message.fields:
+            rules = field.GetOptions().Extensions[validate_pb2.field]
+            texts = (rules, rules.repeated.items, rules.map.keys, rules.map.values)
+            yield from (one.string for one in texts if one.HasField("string"))
+            pending += [field.message_type] if field.message_type is not None else []
+
+
+def test_a_pattern_is_that_of_a_resource_name_whose_form_can_be_told() -> None:
+    patterns = {rules.pattern for rules in _text_rules() if rules.pattern}
+    assert patterns
+    assert {one for one in map(form_of, patterns) if not FORM.fullmatch(one)} == set()
+
+
+def test_every_rule_of_ours_has_a_sentence() -> None:
+    rules = [
+        rule
+        for extension in text_pb2.DESCRIPTOR.extensions_by_name.values()
+        for rule in extension.GetOptions().Extensions[validate_pb2.predefined].cel
+    ]
+    assert rules
+    assert [rule.id for rule in rules if not rule.message.startswith("must ")] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value", "told"),
+    [
+        (
+            "tenancy.v1.MemberService/UpdateMember",
+            "member.role",
+            "x",
+            "must be a resource name of the form workspaces/{uuid}/roles/{owner|admin|member|viewer|uuid}",
+        ),
+        (
+            "projects.v1.ActivityService/ListActivity",
+            "parent",
+            "x",
+            "must be a resource name of the form workspaces/{uuid} or workspaces/{uuid}/projects/{uuid}",
+        ),
+        (
+            "events.v1.EventService/ReplayEvents",
+            "target",
+            "x",
+            "must be `workspaces/{uuid}/webhookEndpoints/{uuid}`, or a subscriber of Plinth, e.g. `projects.activity`",
+        ),
+        (
+            "events.v1.EventService/ListEvents",
+            "types",
+            ["Task"],
+            "must be a type of event, e.g. `task.created`, or of several, e.g. `task.*`",
+        ),
+        ("search.v1.SearchService/ExplainHit", "chunk", "x", "must be a valid UUID"),
+        (
+            "identity.v1.ApiKeyService/ListApiKeys",
+            "page_token",
+            "!",
+            "must be as Plinth gave it: letters, digits, - and _",
+        ),
+        (
+            "documents.v1.DocumentService/UpdateDocument",
+            "document.metadata",
+            {"Client": "ACME"},
+            "must be lower-case letters, digits and _, and begin with a letter",
+        ),
+        (
+            "identity.v1.UserService/UpdateMe",
+            "user.display_name",
+            "\u202eadA",
+            "must be one line without control characters",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(method: str, field: str, value: object, told: str, contract: Contract) -> None:
+    [policy] = [policy for policy in METHODS if policy.path == f"/plinth.{method}"]
+    [leaf] = [leaf for leaf in leaves(policy) if leaf.name == field]
+    call = contract.prepare(policy)
+    leaf.write(call.request, value)
+    assert contract.make(call).refusal.told == [told]
 
 
 def test_every_text_in_a_request_is_bounded() -> None:

@@ -34,7 +34,7 @@ class TestOrder:
             with refused(StatusCode.INVALID_ARGUMENT, "NAME_INVALID") as refusal:
                 either.stub.GetNote(pb.AskOfNote(name=name, text=TOO_LONG), metadata=person.metadata, timeout=TIMEOUT)
             assert refusal.fields == ["name"]
-            assert refusal.told == ["must be a resource name of the form workspaces/*/notes/*"]
+            assert refusal.told == ["must be a resource name of the form workspaces/{uuid}/notes/{uuid}"]
 
     def test_names_of_two_workspaces_do_not_go_together(self, either: Rig) -> None:
         workspace, person = either.world.member("notes.write")

@@ -206,11 +206,11 @@ class Library:
                 self._done(job_id)
 
     def jobs(self, kind: str) -> int:
-        """How many jobs of a kind wait."""
+        """How many jobs of a kind there are."""
         return len(self._waiting([kind], "id"))
 
     def lose_jobs(self) -> None:
-        """Somebody cancels all that waits."""
+        """Delete all jobs of the workspace, so that nobody does them."""
         self.database.execute("delete from jobs.jobs where workspace_id = %s", [self.workspace_id])
 
     def _waiting(self, kinds: Sequence[str], columns: str) -> list[tuple[Any, ...]]:
@@ -298,7 +298,7 @@ class Library:
         """Whether each passage has its vector under the model that serves, and none has one without a passage."""
         live = [model_id for model_id, state in self.rows("models", "model_id", "state") if state == "live"]
         vectors = [number for number, model_id in self.rows("vectors", "chunk_no", "model_id") if model_id in live]
-        return [number for (number,) in self.rows("chunks", "chunk_no")] == vectors
+        return bool(live) and [number for (number,) in self.rows("chunks", "chunk_no")] == vectors
 
     def events(self, kind: type[E]) -> list[E]:
         """The events of this kind that were emitted in the workspace."""

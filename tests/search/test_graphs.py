@@ -3,7 +3,7 @@
 import ast
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,7 +37,7 @@ from tests.support.acting import acting
 # While one makes a graph, another one's ANALYZE would wait for it, and it for that.
 pytestmark = pytest.mark.xdist_group("graphs")
 
-COUNT = 2_000
+COUNT, FEW = 2_000, 500
 # Each document has as many passages.
 OF_DOCUMENT = 5
 LIMIT = 10
@@ -101,16 +101,23 @@ class VectorSpace:
 @pytest.fixture(scope="module")
 def space(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> VectorSpace:
     """Vectors of real text, with a graph."""
-    texts = passages(COUNT)
-    occurrences = lsa.Occurrences(np.arange(COUNT, dtype=np.int32))
+    return space_of(passages(COUNT), runtime, owner_database)
+
+
+def space_of(
+    texts: Sequence[Counter[str]], runtime: Runtime, owner_database: "psycopg.Connection[Any]", asked_of: int = COUNT
+) -> VectorSpace:
+    """Vectors of texts, with a graph, and queries for the first of them."""
+    count = len(texts)
+    occurrences = lsa.Occurrences(np.arange(count, dtype=np.int32))
     for term, found in postings.build(0, texts).items():
         occurrences.add(term, found.chunk_nos, found.tfs)
     projection = lsa.fit(occurrences)
     folded = projection.fold_all(occurrences).astype(np.float16).astype(np.float32)
     draw = random.Random(20)
-    long = draw.sample([text for text in texts if len(text) > 9], 60)
+    long = draw.sample([text for text in texts[:asked_of] if len(text) > 9], 60)
     asked = [dict.fromkeys(draw.sample(sorted(text), 3), 1) for text in long]
-    doc_nos = np.arange(COUNT, dtype=np.int32) // OF_DOCUMENT
+    doc_nos = np.arange(count, dtype=np.int32) // OF_DOCUMENT
     model = Model(
         new_id(),
         new_id(),
@@ -118,16 +125,16 @@ def space(runtime: Runtime, owner_database: "psycopg.Connection[Any]") -> Vector
         "lsa",
         projection.dimensions,
         ModelState.LIVE,
-        COUNT,
-        COUNT,
-        COUNT,
+        count,
+        count,
+        count,
         True,
-        COUNT,
+        count,
         NOON,
         NOON,
     )
     services = build_search(runtime.resources, runtime.settings)
-    snapshot = Snapshot(model.workspace_id, 1, bm25.Corpus(COUNT, COUNT * 10, COUNT), (), doc_nos, int(doc_nos[-1]) + 1)
+    snapshot = Snapshot(model.workspace_id, 1, bm25.Corpus(count, count * 10, count), (), doc_nos, int(doc_nos[-1]) + 1)
     graphs = Graphs(lambda: runtime.database.connect("graphs"), MANY)
     made = VectorSpace(
         services, graphs, model, snapshot, folded, np.array([v for v in map(projection.fold, asked) if v.any()])
@@ -165,6 +172,15 @@ class TestNearest:
             # So small an index is compared as a whole otherwise.
             patch.setattr(semantic, "few", lambda left, total, limit: False)
             assert space.recall(None if share is None else every(share)) >= 0.98
+
+    def test_finds_its_way_past_very_many_passages_that_are_alike(
+        self, runtime: Runtime, owner_database: "psycopg.Connection[Any]"
+    ) -> None:
+        alike = [Counter({"same": 9, "again": 8})] * (12 * FEW)
+        space = space_of([*passages(FEW), *alike], runtime, owner_database, FEW)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(semantic, "few", lambda left, total, limit: False)
+            assert space.recall(None) >= 0.98
 
     def test_finds_nearly_all_that_can_be_paged_through(self, space: VectorSpace) -> None:
         with pytest.MonkeyPatch.context() as patch:

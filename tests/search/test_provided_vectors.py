@@ -186,7 +186,7 @@ class TestChangeOfEmbedder:
         library.embed(document)
 
         def publish() -> None:
-            library.publish([HARE], document)
+            library.publish([HARE], document, stage=False)
             library.put(["an owl"])
 
         library.make_vectors(once(publish))
@@ -199,7 +199,7 @@ class TestChangeOfEmbedder:
         library.embed(document)
         library.use(EmbedderKind.OPENAI)
         library.make_vectors()
-        library.publish([FOX, WOLF], document)
+        library.publish([FOX, WOLF], document, stage=False)
         assert not library.complete()
         library.make_vectors()
         assert library.complete()

@@ -34,7 +34,7 @@ class TestLexical:
 
     def test_takes_line_ends_of_what_was_pasted_for_spaces(self, archive: Archive) -> None:
         archive.put("a", ["a red fox den", "fox red", "red wolf"])
-        assert archive.find('"red\nfox"\n\t-wolf') == ["a red fox den"]
+        assert archive.find('"red\r\nfox"\u2028\t-wolf') == ["a red fox den"]
         assert archive.find("a red\n\tfox den")[0] == "a red fox den"
         [chunk] = [one for one, passage in archive.texts.items() if passage == "fox red"]
         assert archive.explain("fox\nred", "fox red").hit.chunk == chunk

@@ -7,6 +7,7 @@ import pytest
 
 from services.search.repository import words
 from services.search.repository.words import WordRepository
+from services.search.service import lexical, matching
 from tests.search.archive import Archive
 
 
@@ -41,3 +42,14 @@ def test_corrects_to_the_words_of_the_most_passages_where_it_may_not_look_at_all
     monkeypatch.setattr(words, "_MOST_SIMILAR", 1)
     archive.put("a", ["foe", "fox", "fox again"])
     assert archive.search("foz").corrected_query == "fox"
+
+
+def test_of_an_excluded_phrase_only_what_may_have_it_is_looked_through(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "MAX_HITS", 2)
+    monkeypatch.setattr(lexical, "PHRASE_DEPTH", 2)
+    archive.put("a", [*(f"red fox {number}" for number in range(5)), "the fox that I told you of is grey"])
+    answer = archive.search('fox -"red fox"')
+    assert [hit.snippet for hit in answer.hits] == ["the fox that I told you of is grey"]
+    assert answer.lexical_matches == 1

@@ -109,11 +109,16 @@ message Pet {
   // Also called.
   repeated string nicknames = 17 [(buf.validate.field).repeated.items.string = {[plinth.options.v1.title]: true}];
 }
+message Collar {
+  string badge = 1 [(buf.validate.field).string = {pattern: "^[A-Z]" [plinth.options.v1.line]: true}];
+  string colour = 2 [(buf.validate.field).string = {[plinth.options.v1.title]: false}];
+  map<string, string> engraved = 3 [(buf.validate.field).map.keys.string = {[plinth.options.v1.title]: true}];
+}
 message GetPetRequest {
   string name = 1 [(buf.validate.field).string.pattern = "^workspaces/UUID/pets/(rex|UUID)$"];
 }
 // The pet.
-message GetPetResponse { Pet pet = 1; }
+message GetPetResponse { Pet pet = 1; Collar collar = 2; }
 message ListPetsRequest {
   string parent = 1 [(buf.validate.field).string.pattern = "^workspaces/UUID$"];
   int32 page_size = 2 [(buf.validate.field).int32.gte = 0];
@@ -349,6 +354,10 @@ class TestSchemas:
         assert re.fullmatch(found["nicknames"]["items"]["pattern"], "two words")
         assert not re.fullmatch(found["nicknames"]["items"]["pattern"], "a space behind ")
         assert found["nicknames"]["description"] == "Also called.\nRule: must have a character that can be seen."
+        found = schema(pets, "Collar")["properties"]
+        assert found["badge"] == {"type": "string", "pattern": "^[A-Z]", "allOf": [{"pattern": f"^{line}*$"}]}
+        assert found["colour"] == {"type": "string"}
+        assert found["engraved"]["description"] == "Rule: must have a character that can be seen."
 
     def test_an_enum_is_its_names(self, pets: dict[str, Any]) -> None:
         kind = schema(pets, "Kind")

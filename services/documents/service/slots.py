@@ -1,9 +1,9 @@
 """Places at the parsers of one worker: whoever has none waits, and holds no connection meanwhile.
 
-The next place goes to whoever's workspace has the fewest, and of those to who came first. Whoever else waits of a
-workspace that is given one goes to the end of the line: who comes while several have many slow files waits for one of
-each at most. One place more than there are is given while a single workspace has them all, to another one: so slow
-files of one do not keep those of others waiting, and nobody's parsers idle for the sake of somebody who may come.
+The next place goes to whoever's workspace has the fewest, and of those to the one that was given none for longest, file
+by file as they came: who comes while several have many slow files waits for one of each at most. One place more than
+there are is given while a single workspace has them all, to another one: so slow files of one do not keep those of
+others waiting, and nobody's parsers idle for the sake of somebody who may come.
 """
 
 import threading
@@ -59,8 +59,12 @@ class Slots:
             if not self._changed.wait_for(lambda: self._next() is slot, _LOOK_SECONDS):
                 return False
             self._held[slot.workspace_id] += 1
-            self._waiting.sort(key=lambda other: other.workspace_id == slot.workspace_id)
+            self._send_to_the_end(slot.workspace_id)
             return True
+
+    def _send_to_the_end(self, workspace_id: UUID) -> None:
+        """Whoever waits of this workspace stands behind all others, in the order in which they came."""
+        self._waiting.sort(key=lambda slot: slot.workspace_id == workspace_id)
 
     def _next(self) -> "Slot | None":
         """Whose turn it is, if there is a place for them."""

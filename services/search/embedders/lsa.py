@@ -18,7 +18,7 @@ from services.kernel.child_environment import child_environment
 
 _CHILD = "services.search.embedders.lsa_child"
 _CHECK_SECONDS = 0.5
-_TOLD_BYTES = 1024
+_ERROR_BYTES = 1024
 
 
 class ChildFailed(Exception):
@@ -68,14 +68,14 @@ class LsaChild:
         self._check = check
         self._process: subprocess.Popen[bytes] | None = None
         # What it says of its troubles. A pipe would have to be emptied.
-        self._told = TemporaryFile()  # noqa: SIM115  # it lives as long as the child
+        self._errors = TemporaryFile()  # noqa: SIM115  # it lives as long as the child
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _CHILD],
+            [sys.executable, "-P", "-m", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._told,
+            stderr=self._errors,
             cwd="/",
             env=child_environment(),
         )
@@ -86,7 +86,7 @@ class LsaChild:
         process = self._started
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout, self._told):
+        for pipe in (process.stdin, process.stdout, self._errors):
             if pipe is not None:
                 pipe.close()
 
@@ -154,5 +154,5 @@ class LsaChild:
     def _failed(self) -> ChildFailed:
         """How it ended, and the end of what it said."""
         status = self._started.wait()
-        self._told.seek(max(0, self._told.seek(0, os.SEEK_END) - _TOLD_BYTES))
-        return ChildFailed(f"status {status}: {self._told.read().decode(errors='replace').strip()}")
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
+        return ChildFailed(f"status {status}: {self._errors.read().decode(errors='replace').strip()}")

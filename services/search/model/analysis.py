@@ -40,8 +40,8 @@ def _combining_marks() -> str:
 
 
 MARKS = _combining_marks()
-# Seen by nobody, and inside words: soft hyphen, zero-width non-joiner and joiner.
-UNSEEN = "\u00ad\u200c\u200d"
+# Seen by nobody, and inside words: soft hyphen, zero-width space, non-joiner and joiner, word joiner and the like, BOM.
+UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064\ufeff"
 _PART = f"[^\\W_](?:[^\\W_]++|[{MARKS}{UNSEEN}]++)*+"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)+)(?![.,]?[^\W_])"
 # C++, C#
@@ -65,6 +65,8 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _SCRIPT = re.compile(f"(?P<unspaced>[{_UNSPACED}]+)|[^{_UNSPACED}]+")
+# Letters that are written as others where a keyboard lacks them, and which Unicode does not take apart.
+_SPELLED_OUT = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 # Diacritics that are written or left out at will stand on Latin and Greek letters, which end here.
 _FOLDED_BELOW = "\u0400"
 # Elsewhere the stemmer has to see them; here it knows none of them.
@@ -162,7 +164,7 @@ def _normalise(text: str) -> tuple[str, list[tuple[int, int]]]:
 def _fold(term: str) -> str:
     if term.isascii():
         return term
-    decomposed = unicodedata.normalize("NFD", term)
+    decomposed = unicodedata.normalize("NFD", term.translate(_SPELLED_OUT))
     kept: list[str] = []
     base = ""
     for letter in decomposed:

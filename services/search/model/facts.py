@@ -67,7 +67,7 @@ class Facts:
     update_time: datetime
 
     def updated_by(self, change: DocumentChange) -> "Facts":
-        """After a change; the same where what is known is newer."""
+        """After a change; the same where what is known is newer. Of the same revision, the change wins."""
         update = change.update
         if update is None or change.revision < self.revision:
             return self
@@ -82,7 +82,7 @@ class Facts:
         )
 
     def merged_onto(self, known: "Facts") -> "Facts":
-        """These, but with what people change as it is known already, where that is newer."""
+        """These, but with what people change as it is known already, where that is newer; as old, these win."""
         if known.revision <= self.revision:
             return self
         return replace(

@@ -3,8 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 from services.search.model.analysis import FIRST_UNSPACED, MARKS, MAX_WORD, UNSEEN, words
 
@@ -14,7 +14,7 @@ Phrase = tuple[str, ...]
 _UNREAD = re.compile(f"[{UNSEEN}\u0307]+")
 # Between two words: anything but words, or what is left of "she's".
 _BETWEEN = r"[\W_]+(?:(?:[stdm]|re|ll|ve)[\W_]*)?"
-# Beside these a word may be another one than it looks, or a part of one.
+# A letter or a sign beside a word may belong to it, to a contraction, or to C++.
 _DOUBTFUL = f"\\w{MARKS}+#'\u2019"
 # Which of the two ends a word depends on what is beside it.
 _SIGMAS = frozenset("σς")
@@ -48,8 +48,12 @@ class _Text:
         return [word.text for word in words(self._text) if not word.compound]
 
 
-class _Look(NamedTuple):
-    """What the plain text of whatever has a phrase matches, and what only such a text does; None: who knows."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Patterns of plain texts: `necessary`, which all with a phrase match, and `sufficient`, which no others do.
+
+    None where there is no such one: such a text has to be read.
+    """
 
     necessary: tuple[re.Pattern[str], ...]
     sufficient: re.Pattern[str] | None
@@ -57,7 +61,7 @@ class _Look(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _look_for(phrase: Phrase) -> _Look:
-    """Each run of plain words, as they follow each other."""
+    """What to look for: each run of the phrase's plain words, as they follow each other."""
     runs: list[list[str]] = [[]]
     for word in phrase:
         if _is_plain(word):

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from services.search.model import phrases
 from services.search.model.analysis import FIRST_UNSPACED, Word, stems, words
@@ -52,7 +53,8 @@ class Query:
     """A query, read. Without groups it asks for nothing.
 
     `groups` are scored. A chunk has to hold all of `required` and none of `excluded`, and `admits` has to be true of
-    its text: `phrases` stand in it word for word, and `unwanted` do not.
+    its text: `phrases` stand in it word for word, and `unwanted` do not. `suspicious` are the words of each of these: a
+    chunk that lacks one of them has no such phrase.
     """
 
     groups: tuple[Group, ...]
@@ -60,6 +62,7 @@ class Query:
     excluded: tuple[Group, ...] = ()
     phrases: tuple[tuple[str, ...], ...] = ()
     unwanted: tuple[tuple[str, ...], ...] = ()
+    suspicious: tuple[tuple[Group, ...], ...] = ()
 
     def admits(self, text: str) -> bool:
         """Whether a chunk's text holds the phrases, and not the unwanted ones."""
@@ -68,7 +71,8 @@ class Query:
     @property
     def terms(self) -> set[str]:
         """The terms of all its words."""
-        return {term for group in (*self.groups, *self.required, *self.excluded) for term in group.terms}
+        groups = (*self.groups, *self.required, *self.excluded, *chain.from_iterable(self.suspicious))
+        return {term for group in groups for term in group.terms}
 
 
 def parse(text: str, languages: Collection[str]) -> Query:
@@ -84,13 +88,15 @@ def parse(text: str, languages: Collection[str]) -> Query:
     if not asked:
         asked, refused = read, []
     wanted = [_parts(written, match) for match in quoted]
-    unwanted = [_parts(written, match) for match in refused]
+    refusing = [_parts(written, match) for match in refused]
+    unwanted = tuple(phrase for phrase in refusing if len(phrase) > 1)
     return Query(
         _groups(_telling(asked, text, languages), text, quoted, languages),
         required=_plain(dict.fromkeys(word for phrase in wanted for word in phrase), languages),
-        excluded=_plain([phrase[0] for phrase in unwanted if len(phrase) == 1], languages),
+        excluded=_plain([phrase[0] for phrase in refusing if len(phrase) == 1], languages),
         phrases=tuple(phrase for phrase in wanted if phrase),
-        unwanted=tuple(phrase for phrase in unwanted if len(phrase) > 1),
+        unwanted=unwanted,
+        suspicious=tuple(_plain(dict.fromkeys(phrase), languages) for phrase in unwanted),
     )
 
 

@@ -67,7 +67,8 @@ _FIND = compiled(
         ).outerjoin(postings, and_(_in_workspace, _t.term == _wanted.c.term, _t.segment_id == _wanted.c.segment_id))
     )
 )
-# Of a batch, with what a row takes in memory besides its bytes: so a worker's memory does not grow with an index.
+# A batch has so many bytes, or one term that has more. A row takes some hundred bytes in memory besides its own.
+# The running sum counts batches, and the last term of each is its bound.
 _BATCH_BYTES, _ROW_BYTES = 2 * 1024 * 1024, 500
 _upto = func.sum(func.sum(func.octet_length(_t.postings) + _ROW_BYTES)).over(order_by=_t.term)
 _sized = select(_t.term, _upto.label("upto")).where(_in_workspace, _of_segments).group_by(_t.term).subquery()

@@ -32,8 +32,9 @@ _letters = literal_column("search.vocabulary.letters", Integer())
 # Above every text that begins so, in the order of code points.
 _LAST = "\U0010ffff"
 
-# So many words are looked at, at most, to complete one, and to correct some: up to two tenths of a second.
-_MOST_BEGUN, _MOST_SIMILAR = 200_000, 100_000
+# So many words are looked at, at most, to complete one; to correct some, so many are read, and of these so many are
+# compared, the most frequent: up to two tenths of a second.
+_MOST_BEGUN, _MOST_READ, _MOST_SIMILAR = 200_000, 400_000, 100_000
 
 
 def _seen_by(audience_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -57,13 +58,11 @@ _BEGINNING = compiled(
     .order_by(func.sum(_begun.c.passages).desc(), _begun.c.word)
     .limit(bindparam("limit"))
 )
-# What is meant is seldom a rare word; which of equally rare ones are left out does not matter.
-_similar = (
-    _seen.where(_letters == any_(bindparam("lengths", type_=ARRAY(Integer))))
-    .order_by(_v.passages.desc())
-    .limit(bindparam("most"))
-    .subquery()
+_read = (
+    _seen.where(_letters == any_(bindparam("lengths", type_=ARRAY(Integer)))).limit(bindparam("most_read")).subquery()
 )
+# What is meant is seldom a rare word; which of equally rare ones are left out does not matter.
+_similar = select(_read).order_by(_read.c.passages.desc()).limit(bindparam("most")).subquery()
 _near = select(_similar.c.word, func.sum(_similar.c.passages).label("count")).group_by(_similar.c.word).subquery()
 _KNOWN = compiled(
     select(_v.word)
@@ -128,12 +127,16 @@ class WordRepository:
     def of_lengths(
         self, workspace_id: UUID, lengths: Sequence[int], audiences: Sequence[int] | None
     ) -> list[tuple[str, int]]:
-        """The words that have one of these numbers of letters, and in how many passages each is; rare ones may lack."""
+        """The words that have one of these numbers of letters, and in how many passages each is.
+
+        Of very many, the rarest may be missing.
+        """
         found = self._session.first(
             _OF_LENGTHS,
             lambda words, counts: (str(words or ""), bytes(counts or b"")),
             workspace=workspace_id,
             lengths=list(lengths),
+            most_read=_MOST_READ,
             most=_MOST_SIMILAR,
             **_of(audiences),
         )

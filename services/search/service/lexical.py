@@ -48,10 +48,12 @@ def lexical(
         found[word.postings.chunk_nos] = True
     found &= corpus.live if mask is None else corpus.live & mask
     count = int(np.count_nonzero(found))
-    ranking = bm25.rank(corpus, words, max(limit, PHRASE_DEPTH) if query.phrases else limit, mask)
-    kept = admitted(uow, snapshot, query, ranking)
-    count = len(kept) if query.phrases else count - (len(ranking) - len(kept))
-    return Matches(kept.first(limit), count, words)
+    if (doubted := _doubtful(snapshot, query, postings)) is not None:
+        looked_at = bm25.rank(corpus, words, PHRASE_DEPTH, found & doubted)
+        mask = found & ~doubted
+        mask[admitted(uow, snapshot, query, looked_at, doubted).chunk_nos] = True
+        count = int(np.count_nonzero(mask))
+    return Matches(bm25.rank(corpus, words, limit, mask), count, words)
 
 
 def holding(snapshots: Snapshots, uow: SearchUnitOfWork, snapshot: Snapshot, query: Query) -> NDArray[np.bool_] | None:
@@ -61,12 +63,34 @@ def holding(snapshots: Snapshots, uow: SearchUnitOfWork, snapshot: Snapshot, que
     return _holding(snapshot, query, postings, None)
 
 
-def admitted(uow: SearchUnitOfWork, snapshot: Snapshot, query: Query, ranking: Ranking) -> Ranking:
-    """What is left of a ranking where the phrases stand in the texts, and the unwanted ones do not."""
-    if not query.phrases and not query.unwanted:
+def doubtful(snapshots: Snapshots, uow: SearchUnitOfWork, snapshot: Snapshot, query: Query) -> NDArray[np.bool_] | None:
+    """For each chunk_no whether its text has to be looked at, as it has all words of a phrase; None: no text has."""
+    terms = {term for groups in query.suspicious for group in groups for term in group.terms}
+    return _doubtful(snapshot, query, snapshots.postings(uow, snapshot, terms))
+
+
+def admitted(
+    uow: SearchUnitOfWork, snapshot: Snapshot, query: Query, ranking: Ranking, doubted: NDArray[np.bool_] | None
+) -> Ranking:
+    """What is left of a ranking where the phrases stand in the texts of the doubtful, and the unwanted ones do not."""
+    if doubted is None:
         return ranking
-    texts = uow.repo.found.texts(snapshot.workspace_id, ranking.chunk_nos.tolist())
-    return ranking.only(np.array([query.admits(texts.get(number, "")) for number in ranking.chunk_nos.tolist()], bool))
+    in_doubt = doubted[ranking.chunk_nos]
+    texts = uow.repo.found.texts(snapshot.workspace_id, ranking.chunk_nos[in_doubt].tolist())
+    kept = ~in_doubt
+    kept[in_doubt] = [query.admits(texts.get(number, "")) for number in ranking.chunk_nos[in_doubt].tolist()]
+    return ranking.only(kept)
+
+
+def _doubtful(snapshot: Snapshot, query: Query, postings: dict[str, Postings]) -> NDArray[np.bool_] | None:
+    """As above; where phrases are wanted, all that may be found have their words already."""
+    if query.phrases:
+        return np.ones(snapshot.corpus.end, np.bool_)
+    doubted: NDArray[np.bool_] | None = None
+    for groups in query.suspicious:
+        having = bm25.holding(snapshot.corpus, _scored(groups, postings), [], None)
+        doubted = having if doubted is None or having is None else doubted | having
+    return doubted
 
 
 def _holding(

@@ -16,7 +16,7 @@ from services.search.model.index import EmbedderKind
 from services.search.model.query import Group, Query, sentence, spoken
 from services.search.model.ranking import Ranking
 from services.search.model.vectors import Model
-from services.search.service.lexical import PHRASE_DEPTH, Matches, admitted, holding, lexical
+from services.search.service.lexical import PHRASE_DEPTH, Matches, admitted, doubtful, holding, lexical
 from services.search.service.rewriting import QueryRewriter, Rewritten
 from services.search.service.semantic import SemanticSearch
 from services.search.service.snapshots import Snapshot, Snapshots
@@ -255,12 +255,13 @@ class _OneQuery:
         if query.phrases:
             return self.semantic.nearest_of(self.uow, snapshot, model, vector, words.chunk_nos).first(depth)
         mask = holding(self.snapshots, self.uow, snapshot, query)
+        doubted = doubtful(self.snapshots, self.uow, snapshot, query)
         # What must not be there is looked for afterwards.
-        limit = depth if mask is None and not query.unwanted else MAX_HITS
+        limit = depth if mask is None and doubted is None else MAX_HITS
         found = self.semantic.nearest(self.uow, snapshot, model, vector, allowed, limit)
         if mask is not None:
             found = found.only(mask[found.chunk_nos])
-        return admitted(self.uow, snapshot, query, found).first(depth)
+        return admitted(self.uow, snapshot, query, found, doubted).first(depth)
 
 
 def _placed(ranking: Ranking, chunk_nos: Sequence[int]) -> dict[int, tuple[float, int]]:

@@ -16,6 +16,8 @@ from services.search.service.projections import Projections
 from services.search.service.snapshots import Snapshot
 from services.search.service.units import SearchUnitOfWork
 
+# Of a cosine: what is nearer to each other than that says the same.
+_DIGITS = 4
 # What is kept of the queries of a process: their vectors, under digests of their texts.
 _QUERIES_BYTES = 8 * 2**20
 
@@ -59,7 +61,8 @@ class SemanticSearch:
     ) -> Ranking:
         """The best `limit` passages of documents that may be found (`Snapshots.allowed`), by cosine, all above 0.
 
-        A graph finds nearly all of them, and is used where the model has one and the filter leaves it enough.
+        A graph finds nearly all of them, and is used where the model has one and the filter leaves it enough. Where it
+        leads to passages that are mostly alike, all are compared.
         """
         total = snapshot.corpus.chunk_count
         left = total if allowed is None else int(np.count_nonzero(snapshot.of_documents(allowed)))
@@ -68,7 +71,7 @@ class SemanticSearch:
         found: list[tuple[int, float]] = []
         if model.approximate and not few(left, total, limit):
             found = uow.repo.nearest.along_graph(model, vector, limit, allowed, candidates(left, total, limit))
-        if len(found) < min(limit, left):
+        if len(found) < min(limit, left) or _are_alike(found):
             doc_nos = None if allowed is None else np.flatnonzero(allowed).astype(np.int32)
             found = uow.repo.nearest.exact(model, vector, limit, doc_nos)
         return _ranking(found, snapshot.corpus.end)
@@ -95,6 +98,14 @@ class SemanticSearch:
         for chunk_no, vector in uow.repo.nearest.of(model, snapshot.doc_nos[chunk_nos], chunk_nos):
             vectors[places[chunk_no]] = vector
         return vectors
+
+
+def _are_alike(found: list[tuple[int, float]]) -> bool:
+    """Whether most are as near as another one, so that the walk may not have got away from them.
+
+    The neighbours of a vector that very many have are these, and no path leads from them to others.
+    """
+    return 2 * len({round(cosine, _DIGITS) for _, cosine in found}) <= len(found)
 
 
 def _key(model: Model, text: str) -> tuple[UUID, bytes]:

@@ -1,6 +1,6 @@
 """A mesh with a worker on a database of its own: whoever works elsewhere leaves its jobs alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -80,23 +80,33 @@ def people(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
 
 
 @pytest.fixture
-def works(
+def make_works(
     people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
-) -> Iterator[IngestionWorkspace]:
-    """A new workspace, where nobody works yet; nor any more when it is left, so the next test meets its own parsers."""
-    made = new_works(people, owner_database, runtime, mesh)
-    yield made
-    made.leave()
+) -> Iterator[Callable[[], IngestionWorkspace]]:
+    """Makes workspaces where nobody works yet, nor any more afterwards: so the next test meets its own parsers."""
+    made: list[IngestionWorkspace] = []
+
+    def make() -> IngestionWorkspace:
+        made.append(new_works(people, owner_database, runtime, mesh))
+        return made[-1]
+
+    yield make
+    for works in made:
+        works.shelf.end_ingestions()
+    for works in made:
+        works.wait_until_idle()
 
 
 @pytest.fixture
-def other_works(
-    people: People, owner_database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh
-) -> Iterator[IngestionWorkspace]:
-    """Another one, of other people."""
-    made = new_works(people, owner_database, runtime, mesh)
-    yield made
-    made.leave()
+def works(make_works: Callable[[], IngestionWorkspace]) -> IngestionWorkspace:
+    """A new workspace."""
+    return make_works()
+
+
+@pytest.fixture
+def other_works(make_works: Callable[[], IngestionWorkspace]) -> IngestionWorkspace:
+    """A new workspace of other people."""
+    return make_works()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +139,7 @@ def served(runtime: Runtime, mesh: Mesh) -> Iterator[People]:
 
 
 def new_works(people: People, database: "psycopg.Connection[Any]", runtime: Runtime, mesh: Mesh) -> IngestionWorkspace:
-    """The same again."""
+    """A new workspace of new people."""
     owner = people.new("owner")
     team = Team(people, owner, people.workspace_of(owner).name, database)
     return IngestionWorkspace(Shelf(team, store_of(runtime.settings, runtime.keyring)), mesh)

@@ -117,13 +117,11 @@ class IngestionWorkspace:
         find = "select from jobs.jobs where subject = %s and state = 'running'"
         return self.shelf.team.database.execute(find, [document.ingestion]).rowcount > 0
 
-    def leave(self) -> None:
-        """End what is under way, whoever is at it, and return when nobody is any more."""
-        self.shelf.end_ingestions()
+    def wait_until_idle(self) -> None:
+        """Return when no worker is at a job of this workspace, and no place at the parsers of this mesh is taken."""
         until(lambda: not self._is_at_work(), "the end of what was under way")
 
     def _is_at_work(self) -> bool:
-        """Whether a worker is at a job of this workspace, or a place at the parsers of this mesh is taken."""
         find = "select from jobs.jobs where workspace_id = %s and queue = 'ingest' and state = 'running'"
         if self.shelf.team.database.execute(find, [self.shelf.workspace_id]).rowcount:
             return True

@@ -28,6 +28,7 @@ class TestWords:
             ("e\u0301te\u0301", ["été"]),
             ("İstanbul", ["istanbul"]),
             ("co\u00adoperate", ["cooperate"]),
+            ("zero\u200bwidth\ufeff word\u2060joiner", ["zerowidth", "wordjoiner"]),
             ("हिन्दी में", ["हिन्दी", "में"]),
             ("-- ... \u0301 \0", []),
         ],
@@ -83,6 +84,10 @@ class TestTerms:
     def test_accents_may_be_left_out(self) -> None:
         assert terms("résumé", "fr") == terms("resume", "fr")
         assert terms("Crème brûlée", "en") == terms("creme brulee", "en")
+
+    @pytest.mark.parametrize("language", ["de", "en", UNKNOWN])
+    def test_letters_that_a_keyboard_lacks_may_be_spelled_out(self, language: str) -> None:
+        assert terms("Straße Łódź", language) == terms("strasse lodz", language)
 
     def test_letters_that_are_no_accented_ones_stay(self) -> None:
         assert terms("мой", UNKNOWN) == {"мой": 1}

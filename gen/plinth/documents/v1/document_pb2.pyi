@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Visibility(_message.Message):
-    """Who may see a document. Its author always does, and so does whoever may own the workspace (`workspace.own`)."""
+    """Who may see a document. Its author always does, and so do the owners of the workspace. An API key sees what its creator
+    sees.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

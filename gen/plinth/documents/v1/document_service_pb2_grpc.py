@@ -139,9 +139,9 @@ class DocumentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UploadDocument(self, request_iterator, context):
-        """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
-        bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
-        that breaks off leaves nothing.
+        """The same with a stream of bytes. Over REST the body of the request is the file, and the rest is in the query. Over gRPC
+        the first message says what it is, which later ones may repeat and not change; all bring parts of the `content` in order. A
+        stream that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,

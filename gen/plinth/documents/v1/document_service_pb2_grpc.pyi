@@ -47,9 +47,9 @@ class DocumentServiceStub:
     document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _grpc.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]
-    """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
-    bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
-    that breaks off leaves nothing.
+    """The same with a stream of bytes. Over REST the body of the request is the file, and the rest is in the query. Over gRPC
+    the first message says what it is, which later ones may repeat and not change; all bring parts of the `content` in order. A
+    stream that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -159,9 +159,9 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     document of that name comes and goes meanwhile, NOT_FOUND where the workspace is purged.
     """
     UploadDocument: _aio.StreamUnaryMultiCallable[_document_service_pb2.UploadDocumentRequest, _document_service_pb2.UploadDocumentResponse]  # type: ignore[assignment]
-    """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
-    bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
-    that breaks off leaves nothing.
+    """The same with a stream of bytes. Over REST the body of the request is the file, and the rest is in the query. Over gRPC
+    the first message says what it is, which later ones may repeat and not change; all bring parts of the `content` in order. A
+    stream that breaks off leaves nothing.
 
     Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
     DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,
@@ -278,9 +278,9 @@ class DocumentServiceServicer:
         request_iterator: _MaybeAsyncIterator[_document_service_pb2.UploadDocumentRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_document_service_pb2.UploadDocumentResponse, _abc.Awaitable[_document_service_pb2.UploadDocumentResponse]]:
-        """The same with a stream of bytes: the first message says what it is, which later ones may repeat and not change, and all
-        bring parts of the content in order. Over REST the body of the request is the file, and the rest is in the query. A stream
-        that breaks off leaves nothing.
+        """The same with a stream of bytes. Over REST the body of the request is the file, and the rest is in the query. Over gRPC
+        the first message says what it is, which later ones may repeat and not change; all bring parts of the `content` in order. A
+        stream that breaks off leaves nothing.
 
         Errors: FIELDS_INVALID, DOCUMENT_TOO_LARGE as soon as it is, DOCUMENT_EMPTY, DOCUMENT_NAME_TAKEN, VISIBILITY_INVALID,
         DOCUMENT_LIMIT_REACHED, VERSION_LIMIT_REACHED, STORAGE_LIMIT_REACHED as soon as it is, DEADLINE_EXCEEDED,

@@ -30,7 +30,7 @@ from plinth.documents.v1 import document_pb2 as plinth_dot_documents_dot_v1_dot_
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/documents/v1/upload.proto\x12\x13plinth.documents.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"plinth/documents/v1/document.proto\x1a\x1cplinth/options/v1/text.proto\"\xc1\x06\n\x06Upload\x12\x8a\x01\n\x04name\x18\x01 \x01(\tBv\xe2\x41\x01\x08\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/uploads/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x36\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x13\xe2\x41\x01\x02\xbaH\x0cr\x07\x18\xc8\x01\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12*\n\x04tags\x18\x03 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x10\x32\x18\x01\"\nr\x08\x10\x01\x18<\xf0\xbb\x18\x01R\x04tags\x12v\n\x08metadata\x18\x04 \x03(\x0b\x32).plinth.documents.v1.Upload.MetadataEntryB/\xbaH,\x9a\x01)\x10\x32\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,39}$*\tr\x07\x18\xf4\x03\xf8\xbb\x18\x01R\x08metadata\x12?\n\nvisibility\x18\x05 \x01(\x0b\x32\x1f.plinth.documents.v1.VisibilityR\nvisibility\x12*\n\nsize_bytes\x18\x06 \x01(\x03\x42\x0b\xe2\x41\x01\x02\xbaH\x04\"\x02(\x00R\tsizeBytes\x12+\n\x0ereceived_bytes\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03R\rreceivedBytes\x12#\n\x06\x61uthor\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02\x18@R\x06\x61uthor\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nexpireTime\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01:L\xea\x41I\n\rplinth/Upload\x12\'workspaces/{workspace}/uploads/{upload}*\x07uploads2\x06uploadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/documents/v1/upload.proto\x12\x13plinth.documents.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"plinth/documents/v1/document.proto\x1a\x1cplinth/options/v1/text.proto\"\xaf\x06\n\x06Upload\x12\x8a\x01\n\x04name\x18\x01 \x01(\tBv\xe2\x41\x01\x08\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/uploads/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x36\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x13\xe2\x41\x01\x02\xbaH\x0cr\x07\x18\xc8\x01\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12*\n\x04tags\x18\x03 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x10\x32\x18\x01\"\nr\x08\x10\x01\x18<\xf0\xbb\x18\x01R\x04tags\x12\x64\n\x08metadata\x18\x04 \x03(\x0b\x32).plinth.documents.v1.Upload.MetadataEntryB\x1d\xbaH\x1a\x9a\x01\x17\x10\x32\"\x08r\x06\x18(\xb8\xbc\x18\x01*\tr\x07\x18\xf4\x03\xf8\xbb\x18\x01R\x08metadata\x12?\n\nvisibility\x18\x05 \x01(\x0b\x32\x1f.plinth.documents.v1.VisibilityR\nvisibility\x12*\n\nsize_bytes\x18\x06 \x01(\x03\x42\x0b\xe2\x41\x01\x02\xbaH\x04\"\x02(\x00R\tsizeBytes\x12+\n\x0ereceived_bytes\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03R\rreceivedBytes\x12#\n\x06\x61uthor\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02\x18@R\x06\x61uthor\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nexpireTime\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01:L\xea\x41I\n\rplinth/Upload\x12\'workspaces/{workspace}/uploads/{upload}*\x07uploads2\x06uploadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOAD'].fields_by_name['tags']._loaded_options = None
   _globals['_UPLOAD'].fields_by_name['tags']._serialized_options = b'\272H\023\222\001\020\0202\030\001\"\nr\010\020\001\030<\360\273\030\001'
   _globals['_UPLOAD'].fields_by_name['metadata']._loaded_options = None
-  _globals['_UPLOAD'].fields_by_name['metadata']._serialized_options = b'\272H,\232\001)\0202\"\032r\0302\026^[a-z][a-z0-9_]{0,39}$*\tr\007\030\364\003\370\273\030\001'
+  _globals['_UPLOAD'].fields_by_name['metadata']._serialized_options = b'\272H\032\232\001\027\0202\"\010r\006\030(\270\274\030\001*\tr\007\030\364\003\370\273\030\001'
   _globals['_UPLOAD'].fields_by_name['size_bytes']._loaded_options = None
   _globals['_UPLOAD'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\002\272H\004\"\002(\000'
   _globals['_UPLOAD'].fields_by_name['received_bytes']._loaded_options = None
@@ -60,7 +60,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOAD']._loaded_options = None
   _globals['_UPLOAD']._serialized_options = b'\352AI\n\rplinth/Upload\022\'workspaces/{workspace}/uploads/{upload}*\007uploads2\006upload'
   _globals['_UPLOAD']._serialized_start=246
-  _globals['_UPLOAD']._serialized_end=1079
-  _globals['_UPLOAD_METADATAENTRY']._serialized_start=942
-  _globals['_UPLOAD_METADATAENTRY']._serialized_end=1001
+  _globals['_UPLOAD']._serialized_end=1061
+  _globals['_UPLOAD_METADATAENTRY']._serialized_start=924
+  _globals['_UPLOAD_METADATAENTRY']._serialized_end=983
 # @@protoc_insertion_point(module_scope)

@@ -32,7 +32,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The token is malformed, expired, revoked or not ours. Example: a session that was signed out."""
     ERROR_REASON_NAME_INVALID: _ErrorReason.ValueType  # 4
     """A resource name does not parse, or does not go with the URL or the other names of the request. Example: {"field": "name"}
-    for "workspace/1".
+    for "workspace/1"; {"field": "parent"} where it is in another workspace than the `name` beside it.
     """
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 5
     """Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}; {"version": "7"} beside it where
@@ -233,7 +233,7 @@ ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 3
 """The token is malformed, expired, revoked or not ours. Example: a session that was signed out."""
 ERROR_REASON_NAME_INVALID: ErrorReason.ValueType  # 4
 """A resource name does not parse, or does not go with the URL or the other names of the request. Example: {"field": "name"}
-for "workspace/1".
+for "workspace/1"; {"field": "parent"} where it is in another workspace than the `name` beside it.
 """
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 5
 """Nothing of that name exists for this caller. Example: {"resource": "workspaces/0199…"}; {"version": "7"} beside it where

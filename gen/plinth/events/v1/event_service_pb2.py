@@ -30,9 +30,10 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.events.v1 import event_pb2 as plinth_dot_events_dot_v1_dot_event__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$plinth/events/v1/event_service.proto\x12\x10plinth.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/events/v1/event.proto\x1a\x1eplinth/options/v1/policy.proto\"\xbe\x05\n\x11ListEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12U\n\x05types\x18\x04 \x03(\tB?\xbaH<\x92\x01\x39\x10\x64\x18\x01\"3r1\x18\x80\x01\x32,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$R\x05types\x12\x36\n\x07subject\x18\x05 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x02\x32\x12^[A-Za-z0-9/._-]*$R\x07subject\x12\x31\n\x05\x61\x63tor\x18\x06 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80\x01\x32\x11^[A-Za-z0-9/_-]*$R\x05\x61\x63tor\x12L\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x93\x01\xbaH\x8f\x01\x1a\x8c\x01\n\x16list_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"m\n\x12ListEventsResponse\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.plinth.events.v1.EventR\x06\x65vents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x01\n\x0fGetEventRequest\x12\x98\x01\n\x04name\x18\x01 \x01(\tB\x83\x01\xe2\x41\x01\x02\xfa\x41\x0e\n\x0cplinth/Event\xbaHkri2g^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/events/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"A\n\x10GetEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.plinth.events.v1.EventR\x05\x65vent\"\x8a\x02\n\x12WatchEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12U\n\x05types\x18\x02 \x03(\tB?\xbaH<\x92\x01\x39\x10\x64\x18\x01\"3r1\x18\x80\x01\x32,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$R\x05types\x12\x31\n\x06\x63ursor\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor\"\\\n\x13WatchEventsResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.plinth.events.v1.EventR\x05\x65vent\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\x8d\x02\n\x15WatchEventsSseRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12U\n\x05types\x18\x02 \x03(\tB?\xbaH<\x92\x01\x39\x10\x64\x18\x01\"3r1\x18\x80\x01\x32,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$R\x05types\x12\x31\n\x06\x63ursor\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\x06\x63ursor\"\xd9\x04\n\x13ReplayEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12J\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x18\xe2\x41\x01\x02\xbaH\x11\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\xc8\x01\x01R\x05since\x12\x43\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x05until\x12U\n\x05types\x18\x04 \x03(\tB?\xbaH<\x92\x01\x39\x10\x64\x18\x01\"3r1\x18\x80\x01\x32,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$R\x05types\x12\xc1\x01\n\x06target\x18\x05 \x01(\tB\xa8\x01\xe2\x41\x01\x02\xbaH\xa0\x01r\x9d\x01\x18\x80\x02\x32\x97\x01^(workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/webhookEndpoints/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+)$R\x06target\x12*\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"(\n\x14ReplayEventsResponse\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job2\xe9\x05\n\x0c\x45ventService\x12\x94\x01\n\nListEvents\x12#.plinth.events.v1.ListEventsRequest\x1a$.plinth.events.v1.ListEventsResponse\";\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=workspaces/*}/events\x12\x8e\x01\n\x08GetEvent\x12!.plinth.events.v1.GetEventRequest\x1a\".plinth.events.v1.GetEventResponse\";\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=workspaces/*/events/*}\x12q\n\x0bWatchEvents\x12$.plinth.events.v1.WatchEventsRequest\x1a%.plinth.events.v1.WatchEventsResponse\"\x13\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x30\x01\x12\x94\x01\n\x0eWatchEventsSse\x12\'.plinth.events.v1.WatchEventsSseRequest\x1a\x14.google.api.HttpBody\"A\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=workspaces/*}/events:watch0\x01\x12\xa6\x01\n\x0cReplayEvents\x12%.plinth.events.v1.ReplayEventsRequest\x1a&.plinth.events.v1.ReplayEventsResponse\"G\xa2\xbb\x18\x11\n\revents.replay@\x03\x82\xd3\xe4\x93\x02,\"\'/v1/{parent=workspaces/*}/events:replay:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$plinth/events/v1/event_service.proto\x12\x10plinth.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/events/v1/event.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\xf5\x04\n\x11ListEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12+\n\x05types\x18\x04 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10\x64\x18\x01\"\tr\x07\x18\x80\x01\xc8\xbc\x18\x01R\x05types\x12&\n\x07subject\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x02\xa0\xbc\x18\x01R\x07subject\x12\"\n\x05\x61\x63tor\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xa0\xbc\x18\x01R\x05\x61\x63tor\x12L\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x93\x01\xbaH\x8f\x01\x1a\x8c\x01\n\x16list_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"m\n\x12ListEventsResponse\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.plinth.events.v1.EventR\x06\x65vents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xac\x01\n\x0fGetEventRequest\x12\x98\x01\n\x04name\x18\x01 \x01(\tB\x83\x01\xe2\x41\x01\x02\xfa\x41\x0e\n\x0cplinth/Event\xbaHkri2g^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/events/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"A\n\x10GetEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.plinth.events.v1.EventR\x05\x65vent\"\xd2\x01\n\x12WatchEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12+\n\x05types\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10\x64\x18\x01\"\tr\x07\x18\x80\x01\xc8\xbc\x18\x01R\x05types\x12#\n\x06\x63ursor\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x18@\x98\xbc\x18\x01R\x06\x63ursor\"\\\n\x13WatchEventsResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.plinth.events.v1.EventR\x05\x65vent\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\xd5\x01\n\x15WatchEventsSseRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12+\n\x05types\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10\x64\x18\x01\"\tr\x07\x18\x80\x01\xc8\xbc\x18\x01R\x05types\x12#\n\x06\x63ursor\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x18@\x98\xbc\x18\x01R\x06\x63ursor\"\x95\x03\n\x13ReplayEventsRequest\x12j\n\x06parent\x18\x01 \x01(\tBR\xe2\x41\x01\x02\xfa\x41\x0e\x12\x0cplinth/Event\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12J\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x18\xe2\x41\x01\x02\xbaH\x11\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\xc8\x01\x01R\x05since\x12\x43\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x05until\x12+\n\x05types\x18\x04 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x10\x64\x18\x01\"\tr\x07\x18\x80\x01\xc8\xbc\x18\x01R\x05types\x12(\n\x06target\x18\x05 \x01(\tB\x10\xe2\x41\x01\x02\xbaH\tr\x07\x18\x80\x02\xd0\xbc\x18\x01R\x06target\x12*\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"(\n\x14ReplayEventsResponse\x12\x10\n\x03job\x18\x01 \x01(\tR\x03job2\xe9\x05\n\x0c\x45ventService\x12\x94\x01\n\nListEvents\x12#.plinth.events.v1.ListEventsRequest\x1a$.plinth.events.v1.ListEventsResponse\";\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=workspaces/*}/events\x12\x8e\x01\n\x08GetEvent\x12!.plinth.events.v1.GetEventRequest\x1a\".plinth.events.v1.GetEventResponse\";\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=workspaces/*/events/*}\x12q\n\x0bWatchEvents\x12$.plinth.events.v1.WatchEventsRequest\x1a%.plinth.events.v1.WatchEventsResponse\"\x13\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x30\x01\x12\x94\x01\n\x0eWatchEventsSse\x12\'.plinth.events.v1.WatchEventsSseRequest\x1a\x14.google.api.HttpBody\"A\xa2\xbb\x18\x0f\n\x0b\x65vents.readH\x01\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=workspaces/*}/events:watch0\x01\x12\xa6\x01\n\x0cReplayEvents\x12%.plinth.events.v1.ReplayEventsRequest\x1a&.plinth.events.v1.ReplayEventsResponse\"G\xa2\xbb\x18\x11\n\revents.replay@\x03\x82\xd3\xe4\x93\x02,\"\'/v1/{parent=workspaces/*}/events:replay:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,11 +47,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['types']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H<\222\0019\020d\030\001\"3r1\030\200\0012,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$'
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H\022\222\001\017\020d\030\001\"\tr\007\030\200\001\310\274\030\001'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['subject']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\031r\027\030\200\0022\022^[A-Za-z0-9/._-]*$'
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\tr\007\030\200\002\240\274\030\001'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['actor']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\030r\026\030\200\0012\021^[A-Za-z0-9/_-]*$'
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\tr\007\030\200\001\240\274\030\001'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['start_time']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['end_time']._loaded_options = None
@@ -62,15 +63,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\016\022\014plinth/Event\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['types']._loaded_options = None
-  _globals['_WATCHEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H<\222\0019\020d\030\001\"3r1\030\200\0012,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$'
+  _globals['_WATCHEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H\022\222\001\017\020d\030\001\"\tr\007\030\200\001\310\274\030\001'
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['cursor']._loaded_options = None
-  _globals['_WATCHEVENTSREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\026r\024\030@2\020^[A-Za-z0-9_-]*$'
+  _globals['_WATCHEVENTSREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\010r\006\030@\230\274\030\001'
   _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\016\022\014plinth/Event\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['types']._loaded_options = None
-  _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['types']._serialized_options = b'\272H<\222\0019\020d\030\001\"3r1\030\200\0012,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$'
+  _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['types']._serialized_options = b'\272H\022\222\001\017\020d\030\001\"\tr\007\030\200\001\310\274\030\001'
   _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['cursor']._loaded_options = None
-  _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\026r\024\030@2\020^[A-Za-z0-9_-]*$'
+  _globals['_WATCHEVENTSSSEREQUEST'].fields_by_name['cursor']._serialized_options = b'\272H\010r\006\030@\230\274\030\001'
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\016\022\014plinth/Event\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['since']._loaded_options = None
@@ -78,9 +79,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['until']._loaded_options = None
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['until']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['types']._loaded_options = None
-  _globals['_REPLAYEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H<\222\0019\020d\030\001\"3r1\030\200\0012,^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*(\\.\\*)?$'
+  _globals['_REPLAYEVENTSREQUEST'].fields_by_name['types']._serialized_options = b'\272H\022\222\001\017\020d\030\001\"\tr\007\030\200\001\310\274\030\001'
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['target']._loaded_options = None
-  _globals['_REPLAYEVENTSREQUEST'].fields_by_name['target']._serialized_options = b'\342A\001\002\272H\240\001r\235\001\030\200\0022\227\001^(workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/webhookEndpoints/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+)$'
+  _globals['_REPLAYEVENTSREQUEST'].fields_by_name['target']._serialized_options = b'\342A\001\002\272H\tr\007\030\200\002\320\274\030\001'
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_REPLAYEVENTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._loaded_options = None
@@ -93,24 +94,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTSERVICE'].methods_by_name['WatchEventsSse']._serialized_options = b'\242\273\030\017\n\013events.readH\001\202\323\344\223\002(\022&/v1/{parent=workspaces/*}/events:watch'
   _globals['_EVENTSERVICE'].methods_by_name['ReplayEvents']._loaded_options = None
   _globals['_EVENTSERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\242\273\030\021\n\revents.replay@\003\202\323\344\223\002,\"\'/v1/{parent=workspaces/*}/events:replay:\001*'
-  _globals['_LISTEVENTSREQUEST']._serialized_start=300
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1002
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1004
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1113
-  _globals['_GETEVENTREQUEST']._serialized_start=1116
-  _globals['_GETEVENTREQUEST']._serialized_end=1288
-  _globals['_GETEVENTRESPONSE']._serialized_start=1290
-  _globals['_GETEVENTRESPONSE']._serialized_end=1355
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1358
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1624
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1626
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1718
-  _globals['_WATCHEVENTSSSEREQUEST']._serialized_start=1721
-  _globals['_WATCHEVENTSSSEREQUEST']._serialized_end=1990
-  _globals['_REPLAYEVENTSREQUEST']._serialized_start=1993
-  _globals['_REPLAYEVENTSREQUEST']._serialized_end=2594
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=2596
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=2636
-  _globals['_EVENTSERVICE']._serialized_start=2639
-  _globals['_EVENTSERVICE']._serialized_end=3384
+  _globals['_LISTEVENTSREQUEST']._serialized_start=330
+  _globals['_LISTEVENTSREQUEST']._serialized_end=959
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=961
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1070
+  _globals['_GETEVENTREQUEST']._serialized_start=1073
+  _globals['_GETEVENTREQUEST']._serialized_end=1245
+  _globals['_GETEVENTRESPONSE']._serialized_start=1247
+  _globals['_GETEVENTRESPONSE']._serialized_end=1312
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=1315
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1525
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1527
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1619
+  _globals['_WATCHEVENTSSSEREQUEST']._serialized_start=1622
+  _globals['_WATCHEVENTSSSEREQUEST']._serialized_end=1835
+  _globals['_REPLAYEVENTSREQUEST']._serialized_start=1838
+  _globals['_REPLAYEVENTSREQUEST']._serialized_end=2243
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=2245
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=2285
+  _globals['_EVENTSERVICE']._serialized_start=2288
+  _globals['_EVENTSERVICE']._serialized_end=3033
 # @@protoc_insertion_point(module_scope)

@@ -29,9 +29,10 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.events.v1 import job_pb2 as plinth_dot_events_dot_v1_dot_job__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"plinth/events/v1/job_service.proto\x12\x10plinth.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aplinth/events/v1/job.proto\x1a\x1eplinth/options/v1/policy.proto\"\xe3\x02\n\x0fListJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12;\n\x05state\x18\x04 \x01(\x0e\x32\x1b.plinth.events.v1.Job.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12-\n\x05queue\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[a-z0-9_.-]*$R\x05queue\x12+\n\x04kind\x18\x06 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[a-z0-9_.-]*$R\x04kind\"e\n\x10ListJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.plinth.events.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n\rGetJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"9\n\x0eGetJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\xaa\x02\n\x13ListDeadJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12-\n\x05queue\x18\x04 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[a-z0-9_.-]*$R\x05queue\x12+\n\x04kind\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[a-z0-9_.-]*$R\x04kind\"i\n\x14ListDeadJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.plinth.events.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x01\n\x11RequeueJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"=\n\x12RequeueJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\x8e\x03\n\x12RequeueJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\x9c\x01\n\x05names\x18\x02 \x03(\tB\x85\x01\xfa\x41\x0c\n\nplinth/Job\xbaHs\x92\x01p\x10\xf4\x03\x18\x01\"irg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05names\x12\x43\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x05since\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"P\n\x13RequeueJobsResponse\x12%\n\x0erequeued_count\x18\x01 \x01(\x05R\rrequeuedCount\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\"\xd5\x01\n\x11\x44iscardJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"=\n\x12\x44iscardJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\xd4\x01\n\x10\x43\x61ncelJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"<\n\x11\x43\x61ncelJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job2\xb7\x08\n\nJobService\x12\x8a\x01\n\x08ListJobs\x12!.plinth.events.v1.ListJobsRequest\x1a\".plinth.events.v1.ListJobsResponse\"7\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=workspaces/*}/jobs\x12\x84\x01\n\x06GetJob\x12\x1f.plinth.events.v1.GetJobRequest\x1a .plinth.events.v1.GetJobResponse\"7\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=workspaces/*/jobs/*}\x12\x9b\x01\n\x0cListDeadJobs\x12%.plinth.events.v1.ListDeadJobsRequest\x1a&.plinth.events.v1.ListDeadJobsResponse\"<\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=workspaces/*}/jobs:dead\x12\x9b\x01\n\nRequeueJob\x12#.plinth.events.v1.RequeueJobRequest\x1a$.plinth.events.v1.RequeueJobResponse\"B\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02+\"&/v1/{name=workspaces/*/jobs/*}:requeue:\x01*\x12\xa0\x01\n\x0bRequeueJobs\x12$.plinth.events.v1.RequeueJobsRequest\x1a%.plinth.events.v1.RequeueJobsResponse\"D\xa2\xbb\x18\x0f\n\x0bjobs.manage@\x03\x82\xd3\xe4\x93\x02+\"&/v1/{parent=workspaces/*}/jobs:requeue:\x01*\x12\x9b\x01\n\nDiscardJob\x12#.plinth.events.v1.DiscardJobRequest\x1a$.plinth.events.v1.DiscardJobResponse\"B\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02+\"&/v1/{name=workspaces/*/jobs/*}:discard:\x01*\x12\x97\x01\n\tCancelJob\x12\".plinth.events.v1.CancelJobRequest\x1a#.plinth.events.v1.CancelJobResponse\"A\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02*\"%/v1/{name=workspaces/*/jobs/*}:cancel:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"plinth/events/v1/job_service.proto\x12\x10plinth.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aplinth/events/v1/job.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\xcb\x02\n\x0fListJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12;\n\x05state\x18\x04 \x01(\x0e\x32\x1b.plinth.events.v1.Job.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12!\n\x05queue\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xa8\xbc\x18\x01R\x05queue\x12\x1f\n\x04kind\x18\x06 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xa8\xbc\x18\x01R\x04kind\"e\n\x10ListJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.plinth.events.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n\rGetJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"9\n\x0eGetJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\x92\x02\n\x13ListDeadJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12!\n\x05queue\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xa8\xbc\x18\x01R\x05queue\x12\x1f\n\x04kind\x18\x05 \x01(\tB\x0b\xbaH\x08r\x06\x18@\xa8\xbc\x18\x01R\x04kind\"i\n\x14ListDeadJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.plinth.events.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x01\n\x11RequeueJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"=\n\x12RequeueJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\x8e\x03\n\x12RequeueJobsRequest\x12h\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xfa\x41\x0c\x12\nplinth/Job\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\x9c\x01\n\x05names\x18\x02 \x03(\tB\x85\x01\xfa\x41\x0c\n\nplinth/Job\xbaHs\x92\x01p\x10\xf4\x03\x18\x01\"irg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x05names\x12\x43\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x05since\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"P\n\x13RequeueJobsResponse\x12%\n\x0erequeued_count\x18\x01 \x01(\x05R\rrequeuedCount\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\"\xd5\x01\n\x11\x44iscardJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"=\n\x12\x44iscardJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job\"\xd4\x01\n\x10\x43\x61ncelJobRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x7f\xe2\x41\x01\x02\xfa\x41\x0c\n\nplinth/Job\xbaHirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"<\n\x11\x43\x61ncelJobResponse\x12\'\n\x03job\x18\x01 \x01(\x0b\x32\x15.plinth.events.v1.JobR\x03job2\xb7\x08\n\nJobService\x12\x8a\x01\n\x08ListJobs\x12!.plinth.events.v1.ListJobsRequest\x1a\".plinth.events.v1.ListJobsResponse\"7\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=workspaces/*}/jobs\x12\x84\x01\n\x06GetJob\x12\x1f.plinth.events.v1.GetJobRequest\x1a .plinth.events.v1.GetJobResponse\"7\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=workspaces/*/jobs/*}\x12\x9b\x01\n\x0cListDeadJobs\x12%.plinth.events.v1.ListDeadJobsRequest\x1a&.plinth.events.v1.ListDeadJobsResponse\"<\xa2\xbb\x18\r\n\tjobs.readH\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=workspaces/*}/jobs:dead\x12\x9b\x01\n\nRequeueJob\x12#.plinth.events.v1.RequeueJobRequest\x1a$.plinth.events.v1.RequeueJobResponse\"B\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02+\"&/v1/{name=workspaces/*/jobs/*}:requeue:\x01*\x12\xa0\x01\n\x0bRequeueJobs\x12$.plinth.events.v1.RequeueJobsRequest\x1a%.plinth.events.v1.RequeueJobsResponse\"D\xa2\xbb\x18\x0f\n\x0bjobs.manage@\x03\x82\xd3\xe4\x93\x02+\"&/v1/{parent=workspaces/*}/jobs:requeue:\x01*\x12\x9b\x01\n\nDiscardJob\x12#.plinth.events.v1.DiscardJobRequest\x1a$.plinth.events.v1.DiscardJobResponse\"B\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02+\"&/v1/{name=workspaces/*/jobs/*}:discard:\x01*\x12\x97\x01\n\tCancelJob\x12\".plinth.events.v1.CancelJobRequest\x1a#.plinth.events.v1.CancelJobResponse\"A\xa2\xbb\x18\r\n\x0bjobs.manage\x82\xd3\xe4\x93\x02*\"%/v1/{name=workspaces/*/jobs/*}:cancel:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,9 +48,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTJOBSREQUEST'].fields_by_name['state']._loaded_options = None
   _globals['_LISTJOBSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_LISTJOBSREQUEST'].fields_by_name['queue']._loaded_options = None
-  _globals['_LISTJOBSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\024r\022\030@2\016^[a-z0-9_.-]*$'
+  _globals['_LISTJOBSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\010r\006\030@\250\274\030\001'
   _globals['_LISTJOBSREQUEST'].fields_by_name['kind']._loaded_options = None
-  _globals['_LISTJOBSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\024r\022\030@2\016^[a-z0-9_.-]*$'
+  _globals['_LISTJOBSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\010r\006\030@\250\274\030\001'
   _globals['_GETJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\014\n\nplinth/Job\272Hirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_LISTDEADJOBSREQUEST'].fields_by_name['parent']._loaded_options = None
@@ -59,9 +60,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDEADJOBSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTDEADJOBSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTDEADJOBSREQUEST'].fields_by_name['queue']._loaded_options = None
-  _globals['_LISTDEADJOBSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\024r\022\030@2\016^[a-z0-9_.-]*$'
+  _globals['_LISTDEADJOBSREQUEST'].fields_by_name['queue']._serialized_options = b'\272H\010r\006\030@\250\274\030\001'
   _globals['_LISTDEADJOBSREQUEST'].fields_by_name['kind']._loaded_options = None
-  _globals['_LISTDEADJOBSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\024r\022\030@2\016^[a-z0-9_.-]*$'
+  _globals['_LISTDEADJOBSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\010r\006\030@\250\274\030\001'
   _globals['_REQUEUEJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REQUEUEJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\014\n\nplinth/Job\272Hirg2e^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/jobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_REQUEUEJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -96,34 +97,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['DiscardJob']._serialized_options = b'\242\273\030\r\n\013jobs.manage\202\323\344\223\002+\"&/v1/{name=workspaces/*/jobs/*}:discard:\001*'
   _globals['_JOBSERVICE'].methods_by_name['CancelJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['CancelJob']._serialized_options = b'\242\273\030\r\n\013jobs.manage\202\323\344\223\002*\"%/v1/{name=workspaces/*/jobs/*}:cancel:\001*'
-  _globals['_LISTJOBSREQUEST']._serialized_start=269
-  _globals['_LISTJOBSREQUEST']._serialized_end=624
-  _globals['_LISTJOBSRESPONSE']._serialized_start=626
-  _globals['_LISTJOBSRESPONSE']._serialized_end=727
-  _globals['_GETJOBREQUEST']._serialized_start=730
-  _globals['_GETJOBREQUEST']._serialized_end=895
-  _globals['_GETJOBRESPONSE']._serialized_start=897
-  _globals['_GETJOBRESPONSE']._serialized_end=954
-  _globals['_LISTDEADJOBSREQUEST']._serialized_start=957
-  _globals['_LISTDEADJOBSREQUEST']._serialized_end=1255
-  _globals['_LISTDEADJOBSRESPONSE']._serialized_start=1257
-  _globals['_LISTDEADJOBSRESPONSE']._serialized_end=1362
-  _globals['_REQUEUEJOBREQUEST']._serialized_start=1365
-  _globals['_REQUEUEJOBREQUEST']._serialized_end=1578
-  _globals['_REQUEUEJOBRESPONSE']._serialized_start=1580
-  _globals['_REQUEUEJOBRESPONSE']._serialized_end=1641
-  _globals['_REQUEUEJOBSREQUEST']._serialized_start=1644
-  _globals['_REQUEUEJOBSREQUEST']._serialized_end=2042
-  _globals['_REQUEUEJOBSRESPONSE']._serialized_start=2044
-  _globals['_REQUEUEJOBSRESPONSE']._serialized_end=2124
-  _globals['_DISCARDJOBREQUEST']._serialized_start=2127
-  _globals['_DISCARDJOBREQUEST']._serialized_end=2340
-  _globals['_DISCARDJOBRESPONSE']._serialized_start=2342
-  _globals['_DISCARDJOBRESPONSE']._serialized_end=2403
-  _globals['_CANCELJOBREQUEST']._serialized_start=2406
-  _globals['_CANCELJOBREQUEST']._serialized_end=2618
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2620
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2680
-  _globals['_JOBSERVICE']._serialized_start=2683
-  _globals['_JOBSERVICE']._serialized_end=3762
+  _globals['_LISTJOBSREQUEST']._serialized_start=299
+  _globals['_LISTJOBSREQUEST']._serialized_end=630
+  _globals['_LISTJOBSRESPONSE']._serialized_start=632
+  _globals['_LISTJOBSRESPONSE']._serialized_end=733
+  _globals['_GETJOBREQUEST']._serialized_start=736
+  _globals['_GETJOBREQUEST']._serialized_end=901
+  _globals['_GETJOBRESPONSE']._serialized_start=903
+  _globals['_GETJOBRESPONSE']._serialized_end=960
+  _globals['_LISTDEADJOBSREQUEST']._serialized_start=963
+  _globals['_LISTDEADJOBSREQUEST']._serialized_end=1237
+  _globals['_LISTDEADJOBSRESPONSE']._serialized_start=1239
+  _globals['_LISTDEADJOBSRESPONSE']._serialized_end=1344
+  _globals['_REQUEUEJOBREQUEST']._serialized_start=1347
+  _globals['_REQUEUEJOBREQUEST']._serialized_end=1560
+  _globals['_REQUEUEJOBRESPONSE']._serialized_start=1562
+  _globals['_REQUEUEJOBRESPONSE']._serialized_end=1623
+  _globals['_REQUEUEJOBSREQUEST']._serialized_start=1626
+  _globals['_REQUEUEJOBSREQUEST']._serialized_end=2024
+  _globals['_REQUEUEJOBSRESPONSE']._serialized_start=2026
+  _globals['_REQUEUEJOBSRESPONSE']._serialized_end=2106
+  _globals['_DISCARDJOBREQUEST']._serialized_start=2109
+  _globals['_DISCARDJOBREQUEST']._serialized_end=2322
+  _globals['_DISCARDJOBRESPONSE']._serialized_start=2324
+  _globals['_DISCARDJOBRESPONSE']._serialized_end=2385
+  _globals['_CANCELJOBREQUEST']._serialized_start=2388
+  _globals['_CANCELJOBREQUEST']._serialized_end=2600
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2602
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2662
+  _globals['_JOBSERVICE']._serialized_start=2665
+  _globals['_JOBSERVICE']._serialized_end=3744
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/identity/v1/api_key.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xb8\x05\n\x06\x41piKey\x12\x8a\x01\n\x04name\x18\x01 \x01(\tBv\xe2\x41\x01\x03\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x30\n\x0c\x64isplay_name\x18\x02 \x01(\tB\r\xbaH\nr\x08\x10\x01\x18\x64\x88\xbc\x18\x01R\x0b\x64isplayName\x12\x35\n\x06prefix\x18\x03 \x01(\tB\x1d\xe2\x41\x01\x03\xbaH\x16r\x14\x18\x10\x32\x10^[A-Za-z0-9_-]*$R\x06prefix\x12R\n\x0bpermissions\x18\x04 \x03(\tB0\xbaH-\x92\x01*\x08\x01\x10\x64\x18\x01\"\"r \x18@2\x1c^[a-z][a-z_]*\\.[a-z][a-z_]*$R\x0bpermissions\x12Y\n\x07\x63reator\x18\x05 \x01(\tB?\xe2\x41\x01\x03\xbaH8r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x07\x63reator\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x46\n\x0elast_used_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x0clastUsedTime\x12\x41\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nrevokeTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n plinth/identity/v1/api_key.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\x90\x05\n\x06\x41piKey\x12\x8a\x01\n\x04name\x18\x01 \x01(\tBv\xe2\x41\x01\x03\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x30\n\x0c\x64isplay_name\x18\x02 \x01(\tB\r\xbaH\nr\x08\x10\x01\x18\x64\xf8\xbb\x18\x01R\x0b\x64isplayName\x12\'\n\x06prefix\x18\x03 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x06\x18\x10\x98\xbc\x18\x01R\x06prefix\x12\x38\n\x0bpermissions\x18\x04 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x08\x01\x10\x64\x18\x01\"\x08r\x06\x18@\xc0\xbc\x18\x01R\x0bpermissions\x12Y\n\x07\x63reator\x18\x05 \x01(\tB?\xe2\x41\x01\x03\xbaH8r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x07\x63reator\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x46\n\x0elast_used_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\x0clastUsedTime\x12\x41\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nrevokeTimeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['name']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['name']._serialized_options = b'\342A\001\003\272Horj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\330\001\001'
   _globals['_APIKEY'].fields_by_name['display_name']._loaded_options = None
-  _globals['_APIKEY'].fields_by_name['display_name']._serialized_options = b'\272H\nr\010\020\001\030d\210\274\030\001'
+  _globals['_APIKEY'].fields_by_name['display_name']._serialized_options = b'\272H\nr\010\020\001\030d\370\273\030\001'
   _globals['_APIKEY'].fields_by_name['prefix']._loaded_options = None
-  _globals['_APIKEY'].fields_by_name['prefix']._serialized_options = b'\342A\001\003\272H\026r\024\030\0202\020^[A-Za-z0-9_-]*$'
+  _globals['_APIKEY'].fields_by_name['prefix']._serialized_options = b'\342A\001\003\272H\010r\006\030\020\230\274\030\001'
   _globals['_APIKEY'].fields_by_name['permissions']._loaded_options = None
-  _globals['_APIKEY'].fields_by_name['permissions']._serialized_options = b'\272H-\222\001*\010\001\020d\030\001\"\"r \030@2\034^[a-z][a-z_]*\\.[a-z][a-z_]*$'
+  _globals['_APIKEY'].fields_by_name['permissions']._serialized_options = b'\272H\023\222\001\020\010\001\020d\030\001\"\010r\006\030@\300\274\030\001'
   _globals['_APIKEY'].fields_by_name['creator']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['creator']._serialized_options = b'\342A\001\003\272H8r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\330\001\001'
   _globals['_APIKEY'].fields_by_name['create_time']._loaded_options = None
@@ -52,5 +52,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['revoke_time']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['revoke_time']._serialized_options = b'\342A\001\003'
   _globals['_APIKEY']._serialized_start=182
-  _globals['_APIKEY']._serialized_end=878
+  _globals['_APIKEY']._serialized_end=838
 # @@protoc_insertion_point(module_scope)

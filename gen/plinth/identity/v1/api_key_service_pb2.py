@@ -28,9 +28,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.identity.v1 import api_key_pb2 as plinth_dot_identity_dot_v1_dot_api__key__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(plinth/identity/v1/api_key_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/api_key.proto\x1a\x1eplinth/options/v1/policy.proto\"\xdd\x01\n\x13\x43reateApiKeyRequest\x12Y\n\x06parent\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12?\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\x06\x61piKey\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"h\n\x14\x43reateApiKeyResponse\x12\x33\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x06\x61piKey\x12\x1b\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06secret\"\xd0\x01\n\x12ListApiKeysRequest\x12Y\n\x06parent\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x39\n\npage_token\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x18\x80\x08\x32\x10^[A-Za-z0-9_-]*$R\tpageToken\"t\n\x13ListApiKeysResponse\x12\x35\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x01\n\x13RevokeApiKeyRequest\x12\x87\x01\n\x04name\x18\x01 \x01(\tBs\xe2\x41\x01\x02\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"K\n\x14RevokeApiKeyResponse\x12\x33\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x06\x61piKey\"J\n\x13VerifyApiKeyRequest\x12\x33\n\x03key\x18\x01 \x01(\tB!\x80\x01\x01\xe2\x41\x01\x02\xbaH\x17r\x15\x10\x01\x18\x80 2\x0e^[\\x20-\\x7e]+$R\x03key\"\xe3\x01\n\x14VerifyApiKeyResponse\x12\x12\n\x04live\x18\x01 \x01(\x08R\x04live\x12\x1c\n\napi_key_id\x18\x02 \x01(\tR\x08\x61piKeyId\x12!\n\x0cworkspace_id\x18\x03 \x01(\tR\x0bworkspaceId\x12\x17\n\x07user_id\x18\x04 \x01(\tR\x06userId\x12 \n\x0bpermissions\x18\x05 \x03(\tR\x0bpermissions\x12;\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime2\xf4\x04\n\rApiKeyService\x12\xa9\x01\n\x0c\x43reateApiKey\x12\'.plinth.identity.v1.CreateApiKeyRequest\x1a(.plinth.identity.v1.CreateApiKeyResponse\"F\xa2\xbb\x18\x10\n\x0e\x61pikeys.manage\x82\xd3\xe4\x93\x02,\"!/v1/{parent=workspaces/*}/apiKeys:\x07\x61pi_key\x12\x9f\x01\n\x0bListApiKeys\x12&.plinth.identity.v1.ListApiKeysRequest\x1a\'.plinth.identity.v1.ListApiKeysResponse\"?\xa2\xbb\x18\x12\n\x0e\x61pikeys.manageH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}/apiKeys\x12\xa0\x01\n\x0cRevokeApiKey\x12\'.plinth.identity.v1.RevokeApiKeyRequest\x1a(.plinth.identity.v1.RevokeApiKeyResponse\"=\xa2\xbb\x18\x10\n\x0e\x61pikeys.manage\x82\xd3\xe4\x93\x02#*!/v1/{name=workspaces/*/apiKeys/*}\x12r\n\x0cVerifyApiKey\x12\'.plinth.identity.v1.VerifyApiKeyRequest\x1a(.plinth.identity.v1.VerifyApiKeyResponse\"\x0f\xa2\xbb\x18\x0b\"\x03\n\x01*H\x01R\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(plinth/identity/v1/api_key_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/api_key.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\xdd\x01\n\x13\x43reateApiKeyRequest\x12Y\n\x06parent\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12?\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\x06\x61piKey\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"h\n\x14\x43reateApiKeyResponse\x12\x33\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x06\x61piKey\x12\x1b\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06secret\"\xc2\x01\n\x12ListApiKeysRequest\x12Y\n\x06parent\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12+\n\npage_token\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x08\x98\xbc\x18\x01R\tpageToken\"t\n\x13ListApiKeysResponse\x12\x35\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x01\n\x13RevokeApiKeyRequest\x12\x87\x01\n\x04name\x18\x01 \x01(\tBs\xe2\x41\x01\x02\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"K\n\x14RevokeApiKeyResponse\x12\x33\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.plinth.identity.v1.ApiKeyR\x06\x61piKey\">\n\x13VerifyApiKeyRequest\x12\'\n\x03key\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80 \x90\xbc\x18\x01R\x03key\"\xe3\x01\n\x14VerifyApiKeyResponse\x12\x12\n\x04live\x18\x01 \x01(\x08R\x04live\x12\x1c\n\napi_key_id\x18\x02 \x01(\tR\x08\x61piKeyId\x12!\n\x0cworkspace_id\x18\x03 \x01(\tR\x0bworkspaceId\x12\x17\n\x07user_id\x18\x04 \x01(\tR\x06userId\x12 \n\x0bpermissions\x18\x05 \x03(\tR\x0bpermissions\x12;\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime2\xf4\x04\n\rApiKeyService\x12\xa9\x01\n\x0c\x43reateApiKey\x12\'.plinth.identity.v1.CreateApiKeyRequest\x1a(.plinth.identity.v1.CreateApiKeyResponse\"F\xa2\xbb\x18\x10\n\x0e\x61pikeys.manage\x82\xd3\xe4\x93\x02,\"!/v1/{parent=workspaces/*}/apiKeys:\x07\x61pi_key\x12\x9f\x01\n\x0bListApiKeys\x12&.plinth.identity.v1.ListApiKeysRequest\x1a\'.plinth.identity.v1.ListApiKeysResponse\"?\xa2\xbb\x18\x12\n\x0e\x61pikeys.manageH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}/apiKeys\x12\xa0\x01\n\x0cRevokeApiKey\x12\'.plinth.identity.v1.RevokeApiKeyRequest\x1a(.plinth.identity.v1.RevokeApiKeyResponse\"=\xa2\xbb\x18\x10\n\x0e\x61pikeys.manage\x82\xd3\xe4\x93\x02#*!/v1/{name=workspaces/*/apiKeys/*}\x12r\n\x0cVerifyApiKey\x12\'.plinth.identity.v1.VerifyApiKeyRequest\x1a(.plinth.identity.v1.VerifyApiKeyResponse\"\x0f\xa2\xbb\x18\x0b\"\x03\n\x01*H\x01R\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,11 +51,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\027r\025\030\200\0102\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\tr\007\030\200\010\230\274\030\001'
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272Hlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/apiKeys/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_VERIFYAPIKEYREQUEST'].fields_by_name['key']._loaded_options = None
-  _globals['_VERIFYAPIKEYREQUEST'].fields_by_name['key']._serialized_options = b'\200\001\001\342A\001\002\272H\027r\025\020\001\030\200 2\016^[\\x20-\\x7e]+$'
+  _globals['_VERIFYAPIKEYREQUEST'].fields_by_name['key']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200 \220\274\030\001'
   _globals['_APIKEYSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
   _globals['_APIKEYSERVICE'].methods_by_name['CreateApiKey']._serialized_options = b'\242\273\030\020\n\016apikeys.manage\202\323\344\223\002,\"!/v1/{parent=workspaces/*}/apiKeys:\007api_key'
   _globals['_APIKEYSERVICE'].methods_by_name['ListApiKeys']._loaded_options = None
@@ -63,22 +64,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEYSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\242\273\030\020\n\016apikeys.manage\202\323\344\223\002#*!/v1/{name=workspaces/*/apiKeys/*}'
   _globals['_APIKEYSERVICE'].methods_by_name['VerifyApiKey']._loaded_options = None
   _globals['_APIKEYSERVICE'].methods_by_name['VerifyApiKey']._serialized_options = b'\242\273\030\013\"\003\n\001*H\001R\002\010\002'
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=256
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=477
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=479
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=583
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=586
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=794
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=796
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=912
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=915
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1074
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1076
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1151
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=1153
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=1227
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=1230
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=1457
-  _globals['_APIKEYSERVICE']._serialized_start=1460
-  _globals['_APIKEYSERVICE']._serialized_end=2088
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=286
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=507
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=509
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=613
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=616
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=810
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=812
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=928
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=931
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1090
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1092
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1167
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=1169
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=1231
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=1234
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=1461
+  _globals['_APIKEYSERVICE']._serialized_start=1464
+  _globals['_APIKEYSERVICE']._serialized_end=2092
 # @@protoc_insertion_point(module_scope)

@@ -32,7 +32,7 @@ from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/auth_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\x9a\x01\n\x0fRegisterRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12.\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\x88\xbc\x18\x01R\x0b\x64isplayName\"\x12\n\x10RegisterResponse\"O\n\x12VerifyEmailRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\"\x15\n\x13VerifyEmailResponse\"A\n\x19ResendVerificationRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aResendVerificationResponse\"\xb3\x01\n\rSignInRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12\x16\n\x06\x63ookie\x18\x06 \x01(\x08R\x06\x63ookieJ\x04\x08\x03\x10\x06R\ttotp_codeR\rrecovery_codeR\x11passkey_assertion\"\xb3\x02\n\x0eSignInResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"l\n\x0eRefreshRequest\x12\x42\n\rrefresh_token\x18\x01 \x01(\tB\x1d\x80\x01\x01\xbaH\x17r\x15\x18\x80\x02\x32\x10^[A-Za-z0-9_-]*$R\x0crefreshToken\x12\x16\n\x06\x63ookie\x18\x02 \x01(\x08R\x06\x63ookie\"\xb4\x02\n\x0fRefreshResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"<\n\x0eSignOutRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x11\n\x0fSignOutResponse\"A\n\x19StartPasswordResetRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aStartPasswordResetResponse\"\x91\x01\n\x1a\x46inishPasswordResetRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x02\x32\x10^[A-Za-z0-9_-]+$R\x05token\x12\x38\n\x0cnew_password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x0bnewPassword\"\x1d\n\x1b\x46inishPasswordResetResponse\"\x10\n\x0eGetJwksRequest2\xde\t\n\x0b\x41uthService\x12{\n\x08Register\x12#.plinth.identity.v1.RegisterRequest\x1a$.plinth.identity.v1.RegisterResponse\"$\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x87\x01\n\x0bVerifyEmail\x12&.plinth.identity.v1.VerifyEmailRequest\x1a\'.plinth.identity.v1.VerifyEmailResponse\"\'\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/auth:verifyEmail:\x01*\x12\xa3\x01\n\x12ResendVerification\x12-.plinth.identity.v1.ResendVerificationRequest\x1a..plinth.identity.v1.ResendVerificationResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:resendVerification:\x01*\x12s\n\x06SignIn\x12!.plinth.identity.v1.SignInRequest\x1a\".plinth.identity.v1.SignInResponse\"\"\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:signIn:\x01*\x12u\n\x07Refresh\x12\".plinth.identity.v1.RefreshRequest\x1a#.plinth.identity.v1.RefreshResponse\"!\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12u\n\x07SignOut\x12\".plinth.identity.v1.SignOutRequest\x1a#.plinth.identity.v1.SignOutResponse\"!\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:signOut:\x01*\x12\xa3\x01\n\x12StartPasswordReset\x12-.plinth.identity.v1.StartPasswordResetRequest\x1a..plinth.identity.v1.StartPasswordResetResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:startPasswordReset:\x01*\x12\xa7\x01\n\x13\x46inishPasswordReset\x12..plinth.identity.v1.FinishPasswordResetRequest\x1a/.plinth.identity.v1.FinishPasswordResetResponse\"/\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02!\"\x1c/v1/auth:finishPasswordReset:\x01*\x12o\n\x07GetJwks\x12\".plinth.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"*\xa2\xbb\x18\x08\x18\x01H\x01R\x02\x08\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/identity/v1/auth_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplinth/identity/v1/user.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"\x9a\x01\n\x0fRegisterRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12.\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\xf8\xbb\x18\x01R\x0b\x64isplayName\"\x12\n\x10RegisterResponse\"A\n\x12VerifyEmailRequest\x12+\n\x05token\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x98\xbc\x18\x01R\x05token\"\x15\n\x13VerifyEmailResponse\"A\n\x19ResendVerificationRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aResendVerificationResponse\"\xb3\x01\n\rSignInRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12\x31\n\x08password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x88\xbc\x18\x01R\x08password\x12\x16\n\x06\x63ookie\x18\x06 \x01(\x08R\x06\x63ookieJ\x04\x08\x03\x10\x06R\ttotp_codeR\rrecovery_codeR\x11passkey_assertion\"\xb3\x02\n\x0eSignInResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"^\n\x0eRefreshRequest\x12\x34\n\rrefresh_token\x18\x01 \x01(\tB\x0f\x80\x01\x01\xbaH\tr\x07\x18\x80\x02\x98\xbc\x18\x01R\x0crefreshToken\x12\x16\n\x06\x63ookie\x18\x02 \x01(\x08R\x06\x63ookie\"\xb4\x02\n\x0fRefreshResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12(\n\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12,\n\x04user\x18\x04 \x01(\x0b\x32\x18.plinth.identity.v1.UserR\x04user\x12\x18\n\x07session\x18\x05 \x01(\tR\x07session\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\"<\n\x0eSignOutRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x11\n\x0fSignOutResponse\"A\n\x19StartPasswordResetRequest\x12$\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\"\x1c\n\x1aStartPasswordResetResponse\"\x83\x01\n\x1a\x46inishPasswordResetRequest\x12+\n\x05token\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x02\x98\xbc\x18\x01R\x05token\x12\x38\n\x0cnew_password\x18\x02 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\n\x18\x80\x02\x88\xbc\x18\x01R\x0bnewPassword\"\x1d\n\x1b\x46inishPasswordResetResponse\"\x10\n\x0eGetJwksRequest2\xde\t\n\x0b\x41uthService\x12{\n\x08Register\x12#.plinth.identity.v1.RegisterRequest\x1a$.plinth.identity.v1.RegisterResponse\"$\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12\x87\x01\n\x0bVerifyEmail\x12&.plinth.identity.v1.VerifyEmailRequest\x1a\'.plinth.identity.v1.VerifyEmailResponse\"\'\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/auth:verifyEmail:\x01*\x12\xa3\x01\n\x12ResendVerification\x12-.plinth.identity.v1.ResendVerificationRequest\x1a..plinth.identity.v1.ResendVerificationResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:resendVerification:\x01*\x12s\n\x06SignIn\x12!.plinth.identity.v1.SignInRequest\x1a\".plinth.identity.v1.SignInResponse\"\"\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:signIn:\x01*\x12u\n\x07Refresh\x12\".plinth.identity.v1.RefreshRequest\x1a#.plinth.identity.v1.RefreshResponse\"!\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12u\n\x07SignOut\x12\".plinth.identity.v1.SignOutRequest\x1a#.plinth.identity.v1.SignOutResponse\"!\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:signOut:\x01*\x12\xa3\x01\n\x12StartPasswordReset\x12-.plinth.identity.v1.StartPasswordResetRequest\x1a..plinth.identity.v1.StartPasswordResetResponse\".\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/auth:startPasswordReset:\x01*\x12\xa7\x01\n\x13\x46inishPasswordReset\x12..plinth.identity.v1.FinishPasswordResetRequest\x1a/.plinth.identity.v1.FinishPasswordResetResponse\"/\xa2\xbb\x18\x04\x18\x01@\x02\x82\xd3\xe4\x93\x02!\"\x1c/v1/auth:finishPasswordReset:\x01*\x12o\n\x07GetJwks\x12\".plinth.identity.v1.GetJwksRequest\x1a\x14.google.api.HttpBody\"*\xa2\xbb\x18\x08\x18\x01H\x01R\x02\x08\x05\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,9 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\n\030\200\002\210\274\030\001'
   _globals['_REGISTERREQUEST'].fields_by_name['display_name']._loaded_options = None
-  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\010r\006\030d\210\274\030\001'
+  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\010r\006\030d\370\273\030\001'
   _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._loaded_options = None
-  _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0022\020^[A-Za-z0-9_-]+$'
+  _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\002\230\274\030\001'
   _globals['_RESENDVERIFICATIONREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_RESENDVERIFICATIONREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_SIGNINREQUEST'].fields_by_name['email']._loaded_options = None
@@ -58,7 +58,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNINRESPONSE'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_SIGNINRESPONSE'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001'
   _globals['_REFRESHREQUEST'].fields_by_name['refresh_token']._loaded_options = None
-  _globals['_REFRESHREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001\272H\027r\025\030\200\0022\020^[A-Za-z0-9_-]*$'
+  _globals['_REFRESHREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\200\001\001\272H\tr\007\030\200\002\230\274\030\001'
   _globals['_REFRESHRESPONSE'].fields_by_name['access_token']._loaded_options = None
   _globals['_REFRESHRESPONSE'].fields_by_name['access_token']._serialized_options = b'\200\001\001'
   _globals['_REFRESHRESPONSE'].fields_by_name['refresh_token']._loaded_options = None
@@ -68,7 +68,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTPASSWORDRESETREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_STARTPASSWORDRESETREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005\030\376\001`\001'
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['token']._loaded_options = None
-  _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0022\020^[A-Za-z0-9_-]+$'
+  _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\002\230\274\030\001'
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['new_password']._loaded_options = None
   _globals['_FINISHPASSWORDRESETREQUEST'].fields_by_name['new_password']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\n\030\200\002\210\274\030\001'
   _globals['_AUTHSERVICE'].methods_by_name['Register']._loaded_options = None
@@ -94,35 +94,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERRESPONSE']._serialized_start=463
   _globals['_REGISTERRESPONSE']._serialized_end=481
   _globals['_VERIFYEMAILREQUEST']._serialized_start=483
-  _globals['_VERIFYEMAILREQUEST']._serialized_end=562
-  _globals['_VERIFYEMAILRESPONSE']._serialized_start=564
-  _globals['_VERIFYEMAILRESPONSE']._serialized_end=585
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=587
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=652
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=654
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=682
-  _globals['_SIGNINREQUEST']._serialized_start=685
-  _globals['_SIGNINREQUEST']._serialized_end=864
-  _globals['_SIGNINRESPONSE']._serialized_start=867
-  _globals['_SIGNINRESPONSE']._serialized_end=1174
-  _globals['_REFRESHREQUEST']._serialized_start=1176
-  _globals['_REFRESHREQUEST']._serialized_end=1284
-  _globals['_REFRESHRESPONSE']._serialized_start=1287
-  _globals['_REFRESHRESPONSE']._serialized_end=1595
-  _globals['_SIGNOUTREQUEST']._serialized_start=1597
-  _globals['_SIGNOUTREQUEST']._serialized_end=1657
-  _globals['_SIGNOUTRESPONSE']._serialized_start=1659
-  _globals['_SIGNOUTRESPONSE']._serialized_end=1676
-  _globals['_STARTPASSWORDRESETREQUEST']._serialized_start=1678
-  _globals['_STARTPASSWORDRESETREQUEST']._serialized_end=1743
-  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_start=1745
-  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_end=1773
-  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_start=1776
-  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_end=1921
-  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_start=1923
-  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_end=1952
-  _globals['_GETJWKSREQUEST']._serialized_start=1954
-  _globals['_GETJWKSREQUEST']._serialized_end=1970
-  _globals['_AUTHSERVICE']._serialized_start=1973
-  _globals['_AUTHSERVICE']._serialized_end=3219
+  _globals['_VERIFYEMAILREQUEST']._serialized_end=548
+  _globals['_VERIFYEMAILRESPONSE']._serialized_start=550
+  _globals['_VERIFYEMAILRESPONSE']._serialized_end=571
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=573
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=638
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=640
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=668
+  _globals['_SIGNINREQUEST']._serialized_start=671
+  _globals['_SIGNINREQUEST']._serialized_end=850
+  _globals['_SIGNINRESPONSE']._serialized_start=853
+  _globals['_SIGNINRESPONSE']._serialized_end=1160
+  _globals['_REFRESHREQUEST']._serialized_start=1162
+  _globals['_REFRESHREQUEST']._serialized_end=1256
+  _globals['_REFRESHRESPONSE']._serialized_start=1259
+  _globals['_REFRESHRESPONSE']._serialized_end=1567
+  _globals['_SIGNOUTREQUEST']._serialized_start=1569
+  _globals['_SIGNOUTREQUEST']._serialized_end=1629
+  _globals['_SIGNOUTRESPONSE']._serialized_start=1631
+  _globals['_SIGNOUTRESPONSE']._serialized_end=1648
+  _globals['_STARTPASSWORDRESETREQUEST']._serialized_start=1650
+  _globals['_STARTPASSWORDRESETREQUEST']._serialized_end=1715
+  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_start=1717
+  _globals['_STARTPASSWORDRESETRESPONSE']._serialized_end=1745
+  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_start=1748
+  _globals['_FINISHPASSWORDRESETREQUEST']._serialized_end=1879
+  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_start=1881
+  _globals['_FINISHPASSWORDRESETRESPONSE']._serialized_end=1910
+  _globals['_GETJWKSREQUEST']._serialized_start=1912
+  _globals['_GETJWKSREQUEST']._serialized_end=1928
+  _globals['_AUTHSERVICE']._serialized_start=1931
+  _globals['_AUTHSERVICE']._serialized_end=3177
 # @@protoc_insertion_point(module_scope)

@@ -28,9 +28,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.identity.v1 import session_pb2 as plinth_dot_identity_dot_v1_dot_session__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(plinth/identity/v1/session_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/session.proto\x1a\x1eplinth/options/v1/policy.proto\"v\n\x13ListSessionsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\x39\n\npage_token\x18\x02 \x01(\tB\x1a\xbaH\x17r\x15\x18\x80\x08\x32\x10^[A-Za-z0-9_-]*$R\tpageToken\"w\n\x14ListSessionsResponse\x12\x37\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.plinth.identity.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n\x14RevokeSessionRequest\x12V\n\x04name\x18\x01 \x01(\tBB\xe2\x41\x01\x02\xbaH;r927^me/sessions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x17\n\x15RevokeSessionResponse\"H\n\x1aRevokeOtherSessionsRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"B\n\x1bRevokeOtherSessionsResponse\x12#\n\rrevoked_count\x18\x01 \x01(\x05R\x0crevokedCount\"E\n\x16GetSessionStateRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x9f\x01\n\x17GetSessionStateResponse\x12\x12\n\x04live\x18\x01 \x01(\x08R\x04live\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x1a\n\x08operator\x18\x04 \x01(\x08R\x08operator\"\x19\n\x17WatchRevocationsRequest\"r\n\x18WatchRevocationsResponse\x12@\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1e.plinth.identity.v1.RevocationR\x0brevocations\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset\"s\n\nRevocation\x12\x1f\n\nsession_id\x18\x01 \x01(\tH\x00R\tsessionId\x12\x19\n\x07user_id\x18\x02 \x01(\tH\x00R\x06userId\x12\x1e\n\napi_key_id\x18\x03 \x01(\tH\x00R\x08\x61piKeyIdB\t\n\x07subject2\xc7\x05\n\x0eSessionService\x12\x82\x01\n\x0cListSessions\x12\'.plinth.identity.v1.ListSessionsRequest\x1a(.plinth.identity.v1.ListSessionsResponse\"\x1f\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/me/sessions\x12\x8c\x01\n\rRevokeSession\x12(.plinth.identity.v1.RevokeSessionRequest\x1a).plinth.identity.v1.RevokeSessionResponse\"&\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1a*\x18/v1/{name=me/sessions/*}\x12\xa5\x01\n\x13RevokeOtherSessions\x12..plinth.identity.v1.RevokeOtherSessionsRequest\x1a/.plinth.identity.v1.RevokeOtherSessionsResponse\"-\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/me/sessions:revokeOthers:\x01*\x12{\n\x0fGetSessionState\x12*.plinth.identity.v1.GetSessionStateRequest\x1a+.plinth.identity.v1.GetSessionStateResponse\"\x0f\xa2\xbb\x18\x0b\"\x03\n\x01*H\x01R\x02\x08\x02\x12|\n\x10WatchRevocations\x12+.plinth.identity.v1.WatchRevocationsRequest\x1a,.plinth.identity.v1.WatchRevocationsResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(plinth/identity/v1/session_service.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a plinth/identity/v1/session.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\"h\n\x13ListSessionsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12+\n\npage_token\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x08\x98\xbc\x18\x01R\tpageToken\"w\n\x14ListSessionsResponse\x12\x37\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.plinth.identity.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n\x14RevokeSessionRequest\x12V\n\x04name\x18\x01 \x01(\tBB\xe2\x41\x01\x02\xbaH;r927^me/sessions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"\x17\n\x15RevokeSessionResponse\"H\n\x1aRevokeOtherSessionsRequest\x12*\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"B\n\x1bRevokeOtherSessionsResponse\x12#\n\rrevoked_count\x18\x01 \x01(\x05R\x0crevokedCount\"E\n\x16GetSessionStateRequest\x12+\n\nsession_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x9f\x01\n\x17GetSessionStateResponse\x12\x12\n\x04live\x18\x01 \x01(\x08R\x04live\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x1a\n\x08operator\x18\x04 \x01(\x08R\x08operator\"\x19\n\x17WatchRevocationsRequest\"r\n\x18WatchRevocationsResponse\x12@\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1e.plinth.identity.v1.RevocationR\x0brevocations\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset\"s\n\nRevocation\x12\x1f\n\nsession_id\x18\x01 \x01(\tH\x00R\tsessionId\x12\x19\n\x07user_id\x18\x02 \x01(\tH\x00R\x06userId\x12\x1e\n\napi_key_id\x18\x03 \x01(\tH\x00R\x08\x61piKeyIdB\t\n\x07subject2\xc7\x05\n\x0eSessionService\x12\x82\x01\n\x0cListSessions\x12\'.plinth.identity.v1.ListSessionsRequest\x1a(.plinth.identity.v1.ListSessionsResponse\"\x1f\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/me/sessions\x12\x8c\x01\n\rRevokeSession\x12(.plinth.identity.v1.RevokeSessionRequest\x1a).plinth.identity.v1.RevokeSessionResponse\"&\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1a*\x18/v1/{name=me/sessions/*}\x12\xa5\x01\n\x13RevokeOtherSessions\x12..plinth.identity.v1.RevokeOtherSessionsRequest\x1a/.plinth.identity.v1.RevokeOtherSessionsResponse\"-\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/me/sessions:revokeOthers:\x01*\x12{\n\x0fGetSessionState\x12*.plinth.identity.v1.GetSessionStateRequest\x1a+.plinth.identity.v1.GetSessionStateResponse\"\x0f\xa2\xbb\x18\x0b\"\x03\n\x01*H\x01R\x02\x08\x02\x12|\n\x10WatchRevocations\x12+.plinth.identity.v1.WatchRevocationsRequest\x1a,.plinth.identity.v1.WatchRevocationsResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\027r\025\030\200\0102\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\tr\007\030\200\010\230\274\030\001'
   _globals['_REVOKESESSIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKESESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H;r927^me/sessions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_REVOKEOTHERSESSIONSREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -57,28 +58,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['GetSessionState']._serialized_options = b'\242\273\030\013\"\003\n\001*H\001R\002\010\002'
   _globals['_SESSIONSERVICE'].methods_by_name['WatchRevocations']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['WatchRevocations']._serialized_options = b'\242\273\030\007\"\003\n\001*H\001'
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=255
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=373
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=375
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=494
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=496
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=606
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=608
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=631
-  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_start=633
-  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_end=705
-  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_start=707
-  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_end=773
-  _globals['_GETSESSIONSTATEREQUEST']._serialized_start=775
-  _globals['_GETSESSIONSTATEREQUEST']._serialized_end=844
-  _globals['_GETSESSIONSTATERESPONSE']._serialized_start=847
-  _globals['_GETSESSIONSTATERESPONSE']._serialized_end=1006
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1008
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1033
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1035
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1149
-  _globals['_REVOCATION']._serialized_start=1151
-  _globals['_REVOCATION']._serialized_end=1266
-  _globals['_SESSIONSERVICE']._serialized_start=1269
-  _globals['_SESSIONSERVICE']._serialized_end=1980
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=285
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=389
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=391
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=510
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=512
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=622
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=624
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=647
+  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_start=649
+  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_end=721
+  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_start=723
+  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_end=789
+  _globals['_GETSESSIONSTATEREQUEST']._serialized_start=791
+  _globals['_GETSESSIONSTATEREQUEST']._serialized_end=860
+  _globals['_GETSESSIONSTATERESPONSE']._serialized_start=863
+  _globals['_GETSESSIONSTATERESPONSE']._serialized_end=1022
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1024
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1049
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1051
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1165
+  _globals['_REVOCATION']._serialized_start=1167
+  _globals['_REVOCATION']._serialized_end=1282
+  _globals['_SESSIONSERVICE']._serialized_start=1285
+  _globals['_SESSIONSERVICE']._serialized_end=1996
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplinth/identity/v1/user.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xdb\x03\n\x04User\x12S\n\x04name\x18\x01 \x01(\tB?\xe2\x41\x01\x03\xbaH8r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\'\n\x05\x65mail\x18\x02 \x01(\tB\x11\xe2\x41\x01\x03\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01R\x05\x65mail\x12+\n\x0e\x65mail_verified\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03R\remailVerified\x12.\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\x88\xbc\x18\x01R\x0b\x64isplayName\x12\x41\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12-\n\x04\x65tag\x18\x07 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[0-9A-Za-z_-]*$R\x04\x65tagJ\x04\x08\x14\x10\x19R\x0ctotp_enabledR\x13recovery_codes_leftR\x08passkeysR\x10oauth_identitiesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplinth/identity/v1/user.proto\x12\x12plinth.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xcd\x03\n\x04User\x12S\n\x04name\x18\x01 \x01(\tB?\xe2\x41\x01\x03\xbaH8r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\'\n\x05\x65mail\x18\x02 \x01(\tB\x11\xe2\x41\x01\x03\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01R\x05\x65mail\x12+\n\x0e\x65mail_verified\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03R\remailVerified\x12.\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x18\x64\xf8\xbb\x18\x01R\x0b\x64isplayName\x12\x41\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\x12\x1f\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xbaH\x08r\x06\x18@\x98\xbc\x18\x01R\x04\x65tagJ\x04\x08\x14\x10\x19R\x0ctotp_enabledR\x13recovery_codes_leftR\x08passkeysR\x10oauth_identitiesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,13 +42,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['email_verified']._loaded_options = None
   _globals['_USER'].fields_by_name['email_verified']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['display_name']._loaded_options = None
-  _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\272H\010r\006\030d\210\274\030\001'
+  _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\272H\010r\006\030d\370\273\030\001'
   _globals['_USER'].fields_by_name['create_time']._loaded_options = None
   _globals['_USER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['update_time']._loaded_options = None
   _globals['_USER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_USER'].fields_by_name['etag']._loaded_options = None
-  _globals['_USER'].fields_by_name['etag']._serialized_options = b'\272H\026r\024\030@2\020^[0-9A-Za-z_-]*$'
+  _globals['_USER'].fields_by_name['etag']._serialized_options = b'\272H\010r\006\030@\230\274\030\001'
   _globals['_USER']._serialized_start=179
-  _globals['_USER']._serialized_end=654
+  _globals['_USER']._serialized_end=640
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!plinth/projects/v1/workflow.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xd4\x07\n\x08Workflow\x12\x8c\x01\n\x04name\x18\x01 \x01(\tBx\xe2\x41\x01\x08\xbaHqrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/workflows/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x35\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xac\x02\xf8\xbb\x18\x01R\x0b\x64\x65scription\x12K\n\x07subject\x18\x04 \x01(\x0e\x32#.plinth.projects.v1.WorkflowSubjectB\x0c\xe2\x41\x01\x05\xbaH\x05\x82\x01\x02\x10\x01R\x07subject\x12G\n\x06states\x18\x05 \x03(\x0b\x32!.plinth.projects.v1.WorkflowStateB\x0c\xe2\x41\x01\x02\xbaH\x05\x92\x01\x02\x10(R\x06states\x12I\n\rinitial_state\x18\x06 \x01(\tB$\xe2\x41\x01\x02\xbaH\x1dr\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$\xd8\x01\x01R\x0cinitialState\x12S\n\x0btransitions\x18\x07 \x03(\x0b\x32&.plinth.projects.v1.WorkflowTransitionB\t\xbaH\x06\x92\x01\x03\x10\x90\x03R\x0btransitions\x12\x1d\n\nis_default\x18\x08 \x01(\x08R\tisDefault\x12[\n\x10state_migrations\x18\t \x03(\x0b\x32\".plinth.projects.v1.StateMigrationB\x0c\xe2\x41\x01\x04\xbaH\x05\x92\x01\x02\x10(R\x0fstateMigrations\x12%\n\x07version\x18\n \x01(\x03\x42\x0b\xe2\x41\x01\x03\xbaH\x04\"\x02(\x00R\x07version\x12\x1b\n\x04\x65tag\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime:V\xea\x41S\n\x0fplinth/Workflow\x12+workspaces/{workspace}/workflows/{workflow}*\tworkflows2\x08workflow\"\xc4\x01\n\rWorkflowState\x12\x31\n\x02id\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$R\x02id\x12\x31\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12M\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32!.plinth.projects.v1.StateCategoryB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\"\xf5\x03\n\x12WorkflowTransition\x12@\n\nfrom_state\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$R\tfromState\x12<\n\x08to_state\x18\x02 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$R\x07toState\x12\xae\x01\n\x05roles\x18\x03 \x03(\tB\x97\x01\xbaH\x93\x01\x92\x01\x8f\x01\x10\x32\x18\x01\"\x88\x01r\x85\x01\x32\x82\x01^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/roles/(owner|admin|member|viewer|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$R\x05roles\x12%\n\x0e\x61uthor_allowed\x18\x04 \x01(\x08R\rauthorAllowed\x12)\n\x10\x61ssignee_allowed\x18\x05 \x01(\x08R\x0f\x61ssigneeAllowed\x12\"\n\x05guard\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\x80\xbc\x18\x01R\x05guard\x12\x38\n\x12required_approvals\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x00R\x11requiredApprovals\"\x90\x01\n\x0eStateMigration\x12@\n\nfrom_state\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$R\tfromState\x12<\n\x08to_state\x18\x02 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x18(2\x14^[a-z0-9][a-z0-9_]*$R\x07toState\"\xca\x03\n\x0fWorkflowVersion\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x04name\x12\x1e\n\x07version\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03R\x07version\x12?\n\x06states\x18\x03 \x03(\x0b\x32!.plinth.projects.v1.WorkflowStateB\x04\xe2\x41\x01\x03R\x06states\x12)\n\rinitial_state\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03R\x0cinitialState\x12N\n\x0btransitions\x18\x05 \x03(\x0b\x32&.plinth.projects.v1.WorkflowTransitionB\x04\xe2\x41\x01\x03R\x0btransitions\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime:~\xea\x41{\n\x16plinth/WorkflowVersion\x12>workspaces/{workspace}/workflows/{workflow}/versions/{version}*\x10workflowVersions2\x0fworkflowVersion*l\n\x0fWorkflowSubject\x12 \n\x1cWORKFLOW_SUBJECT_UNSPECIFIED\x10\x00\x12\x1c\n\x18WORKFLOW_SUBJECT_PROJECT\x10\x01\x12\x19\n\x15WORKFLOW_SUBJECT_TASK\x10\x02*\xc1\x01\n\rStateCategory\x12\x1e\n\x1aSTATE_CATEGORY_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATE_CATEGORY_BACKLOG\x10\x01\x12\x1c\n\x18STATE_CATEGORY_UNSTARTED\x10\x02\x12\x1a\n\x16STATE_CATEGORY_STARTED\x10\x03\x12\x1c\n\x18STATE_CATEGORY_COMPLETED\x10\x04\x12\x1c\n\x18STATE_CATEGORY_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!plinth/projects/v1/workflow.proto\x12\x12plinth.projects.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xc2\x07\n\x08Workflow\x12\x8c\x01\n\x04name\x18\x01 \x01(\tBx\xe2\x41\x01\x08\xbaHqrl2j^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/workflows/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x04name\x12\x35\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xac\x02\xf8\xbb\x18\x01R\x0b\x64\x65scription\x12K\n\x07subject\x18\x04 \x01(\x0e\x32#.plinth.projects.v1.WorkflowSubjectB\x0c\xe2\x41\x01\x05\xbaH\x05\x82\x01\x02\x10\x01R\x07subject\x12G\n\x06states\x18\x05 \x03(\x0b\x32!.plinth.projects.v1.WorkflowStateB\x0c\xe2\x41\x01\x02\xbaH\x05\x92\x01\x02\x10(R\x06states\x12\x37\n\rinitial_state\x18\x06 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18(\xb0\xbc\x18\x01\xd8\x01\x01R\x0cinitialState\x12S\n\x0btransitions\x18\x07 \x03(\x0b\x32&.plinth.projects.v1.WorkflowTransitionB\t\xbaH\x06\x92\x01\x03\x10\x90\x03R\x0btransitions\x12\x1d\n\nis_default\x18\x08 \x01(\x08R\tisDefault\x12[\n\x10state_migrations\x18\t \x03(\x0b\x32\".plinth.projects.v1.StateMigrationB\x0c\xe2\x41\x01\x04\xbaH\x05\x92\x01\x02\x10(R\x0fstateMigrations\x12%\n\x07version\x18\n \x01(\x03\x42\x0b\xe2\x41\x01\x03\xbaH\x04\"\x02(\x00R\x07version\x12\x1b\n\x04\x65tag\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime:V\xea\x41S\n\x0fplinth/Workflow\x12+workspaces/{workspace}/workflows/{workflow}*\tworkflows2\x08workflow\"\xb2\x01\n\rWorkflowState\x12\x1f\n\x02id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18(\xb0\xbc\x18\x01R\x02id\x12\x31\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12M\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32!.plinth.projects.v1.StateCategoryB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\"\xd1\x03\n\x12WorkflowTransition\x12.\n\nfrom_state\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18(\xb0\xbc\x18\x01R\tfromState\x12*\n\x08to_state\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18(\xb0\xbc\x18\x01R\x07toState\x12\xae\x01\n\x05roles\x18\x03 \x03(\tB\x97\x01\xbaH\x93\x01\x92\x01\x8f\x01\x10\x32\x18\x01\"\x88\x01r\x85\x01\x32\x82\x01^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/roles/(owner|admin|member|viewer|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$R\x05roles\x12%\n\x0e\x61uthor_allowed\x18\x04 \x01(\x08R\rauthorAllowed\x12)\n\x10\x61ssignee_allowed\x18\x05 \x01(\x08R\x0f\x61ssigneeAllowed\x12\"\n\x05guard\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\x80\xbc\x18\x01R\x05guard\x12\x38\n\x12required_approvals\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x00R\x11requiredApprovals\"l\n\x0eStateMigration\x12.\n\nfrom_state\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18(\xb0\xbc\x18\x01R\tfromState\x12*\n\x08to_state\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18(\xb0\xbc\x18\x01R\x07toState\"\xca\x03\n\x0fWorkflowVersion\x12\x18\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08R\x04name\x12\x1e\n\x07version\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03R\x07version\x12?\n\x06states\x18\x03 \x03(\x0b\x32!.plinth.projects.v1.WorkflowStateB\x04\xe2\x41\x01\x03R\x06states\x12)\n\rinitial_state\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03R\x0cinitialState\x12N\n\x0btransitions\x18\x05 \x03(\x0b\x32&.plinth.projects.v1.WorkflowTransitionB\x04\xe2\x41\x01\x03R\x0btransitions\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime:~\xea\x41{\n\x16plinth/WorkflowVersion\x12>workspaces/{workspace}/workflows/{workflow}/versions/{version}*\x10workflowVersions2\x0fworkflowVersion*l\n\x0fWorkflowSubject\x12 \n\x1cWORKFLOW_SUBJECT_UNSPECIFIED\x10\x00\x12\x1c\n\x18WORKFLOW_SUBJECT_PROJECT\x10\x01\x12\x19\n\x15WORKFLOW_SUBJECT_TASK\x10\x02*\xc1\x01\n\rStateCategory\x12\x1e\n\x1aSTATE_CATEGORY_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATE_CATEGORY_BACKLOG\x10\x01\x12\x1c\n\x18STATE_CATEGORY_UNSTARTED\x10\x02\x12\x1a\n\x16STATE_CATEGORY_STARTED\x10\x03\x12\x1c\n\x18STATE_CATEGORY_COMPLETED\x10\x04\x12\x1c\n\x18STATE_CATEGORY_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,7 +47,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOW'].fields_by_name['states']._loaded_options = None
   _globals['_WORKFLOW'].fields_by_name['states']._serialized_options = b'\342A\001\002\272H\005\222\001\002\020('
   _globals['_WORKFLOW'].fields_by_name['initial_state']._loaded_options = None
-  _globals['_WORKFLOW'].fields_by_name['initial_state']._serialized_options = b'\342A\001\002\272H\035r\030\030(2\024^[a-z0-9][a-z0-9_]*$\330\001\001'
+  _globals['_WORKFLOW'].fields_by_name['initial_state']._serialized_options = b'\342A\001\002\272H\013r\006\030(\260\274\030\001\330\001\001'
   _globals['_WORKFLOW'].fields_by_name['transitions']._loaded_options = None
   _globals['_WORKFLOW'].fields_by_name['transitions']._serialized_options = b'\272H\006\222\001\003\020\220\003'
   _globals['_WORKFLOW'].fields_by_name['state_migrations']._loaded_options = None
@@ -63,15 +63,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOW']._loaded_options = None
   _globals['_WORKFLOW']._serialized_options = b'\352AS\n\017plinth/Workflow\022+workspaces/{workspace}/workflows/{workflow}*\tworkflows2\010workflow'
   _globals['_WORKFLOWSTATE'].fields_by_name['id']._loaded_options = None
-  _globals['_WORKFLOWSTATE'].fields_by_name['id']._serialized_options = b'\342A\001\002\272H\032r\030\030(2\024^[a-z0-9][a-z0-9_]*$'
+  _globals['_WORKFLOWSTATE'].fields_by_name['id']._serialized_options = b'\342A\001\002\272H\010r\006\030(\260\274\030\001'
   _globals['_WORKFLOWSTATE'].fields_by_name['display_name']._loaded_options = None
   _globals['_WORKFLOWSTATE'].fields_by_name['display_name']._serialized_options = b'\272H\013r\006\030<\360\273\030\001\330\001\001'
   _globals['_WORKFLOWSTATE'].fields_by_name['category']._loaded_options = None
   _globals['_WORKFLOWSTATE'].fields_by_name['category']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_WORKFLOWTRANSITION'].fields_by_name['from_state']._loaded_options = None
-  _globals['_WORKFLOWTRANSITION'].fields_by_name['from_state']._serialized_options = b'\342A\001\002\272H\032r\030\030(2\024^[a-z0-9][a-z0-9_]*$'
+  _globals['_WORKFLOWTRANSITION'].fields_by_name['from_state']._serialized_options = b'\342A\001\002\272H\010r\006\030(\260\274\030\001'
   _globals['_WORKFLOWTRANSITION'].fields_by_name['to_state']._loaded_options = None
-  _globals['_WORKFLOWTRANSITION'].fields_by_name['to_state']._serialized_options = b'\342A\001\002\272H\032r\030\030(2\024^[a-z0-9][a-z0-9_]*$'
+  _globals['_WORKFLOWTRANSITION'].fields_by_name['to_state']._serialized_options = b'\342A\001\002\272H\010r\006\030(\260\274\030\001'
   _globals['_WORKFLOWTRANSITION'].fields_by_name['roles']._loaded_options = None
   _globals['_WORKFLOWTRANSITION'].fields_by_name['roles']._serialized_options = b'\272H\223\001\222\001\217\001\0202\030\001\"\210\001r\205\0012\202\001^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/roles/(owner|admin|member|viewer|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$'
   _globals['_WORKFLOWTRANSITION'].fields_by_name['guard']._loaded_options = None
@@ -79,9 +79,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWTRANSITION'].fields_by_name['required_approvals']._loaded_options = None
   _globals['_WORKFLOWTRANSITION'].fields_by_name['required_approvals']._serialized_options = b'\272H\006\032\004\030\n(\000'
   _globals['_STATEMIGRATION'].fields_by_name['from_state']._loaded_options = None
-  _globals['_STATEMIGRATION'].fields_by_name['from_state']._serialized_options = b'\342A\001\002\272H\032r\030\030(2\024^[a-z0-9][a-z0-9_]*$'
+  _globals['_STATEMIGRATION'].fields_by_name['from_state']._serialized_options = b'\342A\001\002\272H\010r\006\030(\260\274\030\001'
   _globals['_STATEMIGRATION'].fields_by_name['to_state']._loaded_options = None
-  _globals['_STATEMIGRATION'].fields_by_name['to_state']._serialized_options = b'\342A\001\002\272H\032r\030\030(2\024^[a-z0-9][a-z0-9_]*$'
+  _globals['_STATEMIGRATION'].fields_by_name['to_state']._serialized_options = b'\342A\001\002\272H\010r\006\030(\260\274\030\001'
   _globals['_WORKFLOWVERSION'].fields_by_name['name']._loaded_options = None
   _globals['_WORKFLOWVERSION'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_WORKFLOWVERSION'].fields_by_name['version']._loaded_options = None
@@ -96,18 +96,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWVERSION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_WORKFLOWVERSION']._loaded_options = None
   _globals['_WORKFLOWVERSION']._serialized_options = b'\352A{\n\026plinth/WorkflowVersion\022>workspaces/{workspace}/workflows/{workflow}/versions/{version}*\020workflowVersions2\017workflowVersion'
-  _globals['_WORKFLOWSUBJECT']._serialized_start=2503
-  _globals['_WORKFLOWSUBJECT']._serialized_end=2611
-  _globals['_STATECATEGORY']._serialized_start=2614
-  _globals['_STATECATEGORY']._serialized_end=2807
+  _globals['_WORKFLOWSUBJECT']._serialized_start=2394
+  _globals['_WORKFLOWSUBJECT']._serialized_end=2502
+  _globals['_STATECATEGORY']._serialized_start=2505
+  _globals['_STATECATEGORY']._serialized_end=2698
   _globals['_WORKFLOW']._serialized_start=210
-  _globals['_WORKFLOW']._serialized_end=1190
-  _globals['_WORKFLOWSTATE']._serialized_start=1193
-  _globals['_WORKFLOWSTATE']._serialized_end=1389
-  _globals['_WORKFLOWTRANSITION']._serialized_start=1392
-  _globals['_WORKFLOWTRANSITION']._serialized_end=1893
-  _globals['_STATEMIGRATION']._serialized_start=1896
-  _globals['_STATEMIGRATION']._serialized_end=2040
-  _globals['_WORKFLOWVERSION']._serialized_start=2043
-  _globals['_WORKFLOWVERSION']._serialized_end=2501
+  _globals['_WORKFLOW']._serialized_end=1172
+  _globals['_WORKFLOWSTATE']._serialized_start=1175
+  _globals['_WORKFLOWSTATE']._serialized_end=1353
+  _globals['_WORKFLOWTRANSITION']._serialized_start=1356
+  _globals['_WORKFLOWTRANSITION']._serialized_end=1821
+  _globals['_STATEMIGRATION']._serialized_start=1823
+  _globals['_STATEMIGRATION']._serialized_end=1931
+  _globals['_WORKFLOWVERSION']._serialized_start=1934
+  _globals['_WORKFLOWVERSION']._serialized_end=2392
 # @@protoc_insertion_point(module_scope)

@@ -27,10 +27,11 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.tenancy.v1 import access_pb2 as plinth_dot_tenancy_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&plinth/tenancy/v1/access_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1eplinth/tenancy/v1/access.proto\"\xcf\x01\n\x16TestPermissionsRequest\x12j\n\x04name\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xfa\x41\x12\n\x10plinth/Workspace\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12I\n\x0bpermissions\x18\x02 \x03(\tB\'\xe2\x41\x01\x02\xbaH \x92\x01\x1d\x08\x01\x10\xc8\x01\"\x16r\x14\x18@2\x10^[a-z]+\\.[a-z]+$R\x0bpermissions\";\n\x17TestPermissionsResponse\x12 \n\x0bpermissions\x18\x01 \x03(\tR\x0bpermissions\"\xe1\x02\n\x14\x45xplainAccessRequest\x12j\n\x04name\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xfa\x41\x12\n\x10plinth/Workspace\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12=\n\npermission\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xbaH\x16r\x14\x18@2\x10^[a-z]+\\.[a-z]+$R\npermission\x12\x9d\x01\n\x06member\x18\x03 \x01(\tB\x84\x01\xfa\x41\x0f\n\rplinth/Member\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x06member\"f\n\x15\x45xplainAccessResponse\x12\x18\n\x07granted\x18\x01 \x01(\x08R\x07granted\x12\x33\n\x05steps\x18\x02 \x03(\x0b\x32\x1d.plinth.tenancy.v1.AccessStepR\x05steps\"\xc4\x01\n\x0fGetGrantRequest\x12_\n\tworkspace\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\tworkspace\x12P\n\x04user\x18\x02 \x01(\tB<\xe2\x41\x01\x02\xbaH5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04user\"B\n\x10GetGrantResponse\x12.\n\x05grant\x18\x01 \x01(\x0b\x32\x18.plinth.tenancy.v1.GrantR\x05grant\"\x14\n\x12WatchGrantsRequest\"e\n\x13WatchGrantsResponse\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.plinth.tenancy.v1.GrantChangeR\x07\x63hanges\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset2\xb0\x04\n\rAccessService\x12\xa4\x01\n\x0fTestPermissions\x12).plinth.tenancy.v1.TestPermissionsRequest\x1a*.plinth.tenancy.v1.TestPermissionsResponse\":\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02,\"\'/v1/{name=workspaces/*}:testPermissions:\x01*\x12\xa8\x01\n\rExplainAccess\x12\'.plinth.tenancy.v1.ExplainAccessRequest\x1a(.plinth.tenancy.v1.ExplainAccessResponse\"D\xa2\xbb\x18\x10\n\x0cmembers.readH\x01\x82\xd3\xe4\x93\x02*\"%/v1/{name=workspaces/*}:explainAccess:\x01*\x12`\n\x08GetGrant\x12\".plinth.tenancy.v1.GetGrantRequest\x1a#.plinth.tenancy.v1.GetGrantResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x12k\n\x0bWatchGrants\x12%.plinth.tenancy.v1.WatchGrantsRequest\x1a&.plinth.tenancy.v1.WatchGrantsResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&plinth/tenancy/v1/access_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a\x1eplinth/tenancy/v1/access.proto\"\xc1\x01\n\x16TestPermissionsRequest\x12j\n\x04name\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xfa\x41\x12\n\x10plinth/Workspace\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12;\n\x0bpermissions\x18\x02 \x03(\tB\x19\xe2\x41\x01\x02\xbaH\x12\x92\x01\x0f\x08\x01\x10\xc8\x01\"\x08r\x06\x18@\xc0\xbc\x18\x01R\x0bpermissions\";\n\x17TestPermissionsResponse\x12 \n\x0bpermissions\x18\x01 \x03(\tR\x0bpermissions\"\xd3\x02\n\x14\x45xplainAccessRequest\x12j\n\x04name\x18\x01 \x01(\tBV\xe2\x41\x01\x02\xfa\x41\x12\n\x10plinth/Workspace\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12/\n\npermission\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18@\xc0\xbc\x18\x01R\npermission\x12\x9d\x01\n\x06member\x18\x03 \x01(\tB\x84\x01\xfa\x41\x0f\n\rplinth/Member\xbaHorj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\xd8\x01\x01R\x06member\"f\n\x15\x45xplainAccessResponse\x12\x18\n\x07granted\x18\x01 \x01(\x08R\x07granted\x12\x33\n\x05steps\x18\x02 \x03(\x0b\x32\x1d.plinth.tenancy.v1.AccessStepR\x05steps\"\xc4\x01\n\x0fGetGrantRequest\x12_\n\tworkspace\x18\x01 \x01(\tBA\xe2\x41\x01\x02\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\tworkspace\x12P\n\x04user\x18\x02 \x01(\tB<\xe2\x41\x01\x02\xbaH5r321^users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04user\"B\n\x10GetGrantResponse\x12.\n\x05grant\x18\x01 \x01(\x0b\x32\x18.plinth.tenancy.v1.GrantR\x05grant\"\x14\n\x12WatchGrantsRequest\"e\n\x13WatchGrantsResponse\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.plinth.tenancy.v1.GrantChangeR\x07\x63hanges\x12\x14\n\x05reset\x18\x02 \x01(\x08R\x05reset2\xb0\x04\n\rAccessService\x12\xa4\x01\n\x0fTestPermissions\x12).plinth.tenancy.v1.TestPermissionsRequest\x1a*.plinth.tenancy.v1.TestPermissionsResponse\":\xa2\xbb\x18\x04\x10\x01H\x01\x82\xd3\xe4\x93\x02,\"\'/v1/{name=workspaces/*}:testPermissions:\x01*\x12\xa8\x01\n\rExplainAccess\x12\'.plinth.tenancy.v1.ExplainAccessRequest\x1a(.plinth.tenancy.v1.ExplainAccessResponse\"D\xa2\xbb\x18\x10\n\x0cmembers.readH\x01\x82\xd3\xe4\x93\x02*\"%/v1/{name=workspaces/*}:explainAccess:\x01*\x12`\n\x08GetGrant\x12\".plinth.tenancy.v1.GetGrantRequest\x1a#.plinth.tenancy.v1.GetGrantResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x12k\n\x0bWatchGrants\x12%.plinth.tenancy.v1.WatchGrantsRequest\x1a&.plinth.tenancy.v1.WatchGrantsResponse\"\x0b\xa2\xbb\x18\x07\"\x03\n\x01*H\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TESTPERMISSIONSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_TESTPERMISSIONSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\022\n\020plinth/Workspace\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_TESTPERMISSIONSREQUEST'].fields_by_name['permissions']._loaded_options = None
-  _globals['_TESTPERMISSIONSREQUEST'].fields_by_name['permissions']._serialized_options = b'\342A\001\002\272H \222\001\035\010\001\020\310\001\"\026r\024\030@2\020^[a-z]+\\.[a-z]+$'
+  _globals['_TESTPERMISSIONSREQUEST'].fields_by_name['permissions']._serialized_options = b'\342A\001\002\272H\022\222\001\017\010\001\020\310\001\"\010r\006\030@\300\274\030\001'
   _globals['_EXPLAINACCESSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_EXPLAINACCESSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\022\n\020plinth/Workspace\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_EXPLAINACCESSREQUEST'].fields_by_name['permission']._loaded_options = None
-  _globals['_EXPLAINACCESSREQUEST'].fields_by_name['permission']._serialized_options = b'\342A\001\002\272H\026r\024\030@2\020^[a-z]+\\.[a-z]+$'
+  _globals['_EXPLAINACCESSREQUEST'].fields_by_name['permission']._serialized_options = b'\342A\001\002\272H\010r\006\030@\300\274\030\001'
   _globals['_EXPLAINACCESSREQUEST'].fields_by_name['member']._loaded_options = None
   _globals['_EXPLAINACCESSREQUEST'].fields_by_name['member']._serialized_options = b'\372A\017\n\rplinth/Member\272Horj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/members/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$\330\001\001'
   _globals['_GETGRANTREQUEST'].fields_by_name['workspace']._loaded_options = None
@@ -59,22 +60,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSSERVICE'].methods_by_name['GetGrant']._serialized_options = b'\242\273\030\007\"\003\n\001*H\001'
   _globals['_ACCESSSERVICE'].methods_by_name['WatchGrants']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['WatchGrants']._serialized_options = b'\242\273\030\007\"\003\n\001*H\001'
-  _globals['_TESTPERMISSIONSREQUEST']._serialized_start=245
-  _globals['_TESTPERMISSIONSREQUEST']._serialized_end=452
-  _globals['_TESTPERMISSIONSRESPONSE']._serialized_start=454
-  _globals['_TESTPERMISSIONSRESPONSE']._serialized_end=513
-  _globals['_EXPLAINACCESSREQUEST']._serialized_start=516
-  _globals['_EXPLAINACCESSREQUEST']._serialized_end=869
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=871
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=973
-  _globals['_GETGRANTREQUEST']._serialized_start=976
-  _globals['_GETGRANTREQUEST']._serialized_end=1172
-  _globals['_GETGRANTRESPONSE']._serialized_start=1174
-  _globals['_GETGRANTRESPONSE']._serialized_end=1240
-  _globals['_WATCHGRANTSREQUEST']._serialized_start=1242
-  _globals['_WATCHGRANTSREQUEST']._serialized_end=1262
-  _globals['_WATCHGRANTSRESPONSE']._serialized_start=1264
-  _globals['_WATCHGRANTSRESPONSE']._serialized_end=1365
-  _globals['_ACCESSSERVICE']._serialized_start=1368
-  _globals['_ACCESSSERVICE']._serialized_end=1928
+  _globals['_TESTPERMISSIONSREQUEST']._serialized_start=275
+  _globals['_TESTPERMISSIONSREQUEST']._serialized_end=468
+  _globals['_TESTPERMISSIONSRESPONSE']._serialized_start=470
+  _globals['_TESTPERMISSIONSRESPONSE']._serialized_end=529
+  _globals['_EXPLAINACCESSREQUEST']._serialized_start=532
+  _globals['_EXPLAINACCESSREQUEST']._serialized_end=871
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=873
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=975
+  _globals['_GETGRANTREQUEST']._serialized_start=978
+  _globals['_GETGRANTREQUEST']._serialized_end=1174
+  _globals['_GETGRANTRESPONSE']._serialized_start=1176
+  _globals['_GETGRANTRESPONSE']._serialized_end=1242
+  _globals['_WATCHGRANTSREQUEST']._serialized_start=1244
+  _globals['_WATCHGRANTSREQUEST']._serialized_end=1264
+  _globals['_WATCHGRANTSRESPONSE']._serialized_start=1266
+  _globals['_WATCHGRANTSRESPONSE']._serialized_end=1367
+  _globals['_ACCESSSERVICE']._serialized_start=1370
+  _globals['_ACCESSSERVICE']._serialized_end=1930
 # @@protoc_insertion_point(module_scope)

@@ -29,10 +29,11 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.tenancy.v1 import audit_event_pb2 as plinth_dot_tenancy_dot_v1_dot_audit__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/tenancy/v1/audit_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eplinth/options/v1/policy.proto\x1a#plinth/tenancy/v1/audit_event.proto\"\xa9\x05\n\x16ListAuditEventsRequest\x12o\n\x06parent\x18\x01 \x01(\tBW\xe2\x41\x01\x02\xfa\x41\x13\x12\x11plinth/AuditEvent\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12\x31\n\x05\x61\x63tor\x18\x04 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80\x01\x32\x11^[A-Za-z0-9/_-]*$R\x05\x61\x63tor\x12/\n\x06\x61\x63tion\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18\x80\x01\x32\r^[a-z0-9._]*$R\x06\x61\x63tion\x12\x37\n\x08resource\x18\x06 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80\x02\x32\x11^[A-Za-z0-9/_-]*$R\x08resource\x12L\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x99\x01\xbaH\x95\x01\x1a\x92\x01\n\x1clist_audit_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\x83\x01\n\x17ListAuditEventsResponse\x12@\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.plinth.tenancy.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xde\x04\n\x18\x45xportAuditEventsRequest\x12o\n\x06parent\x18\x01 \x01(\tBW\xe2\x41\x01\x02\xfa\x41\x13\x12\x11plinth/AuditEvent\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\x31\n\x05\x61\x63tor\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80\x01\x32\x11^[A-Za-z0-9/_-]*$R\x05\x61\x63tor\x12/\n\x06\x61\x63tion\x18\x03 \x01(\tB\x17\xbaH\x14r\x12\x18\x80\x01\x32\r^[a-z0-9._]*$R\x06\x61\x63tion\x12\x37\n\x08resource\x18\x04 \x01(\tB\x1b\xbaH\x18r\x16\x18\x80\x02\x32\x11^[A-Za-z0-9/_-]*$R\x08resource\x12L\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x9b\x01\xbaH\x97\x01\x1a\x94\x01\n\x1e\x65xport_audit_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time2\xe4\x02\n\x0c\x41uditService\x12\xa9\x01\n\x0fListAuditEvents\x12).plinth.tenancy.v1.ListAuditEventsRequest\x1a*.plinth.tenancy.v1.ListAuditEventsResponse\"?\xa2\xbb\x18\x0e\n\naudit.readH\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=workspaces/*}/auditEvents\x12\xa7\x01\n\x11\x45xportAuditEvents\x12+.plinth.tenancy.v1.ExportAuditEventsRequest\x1a\x14.google.api.HttpBody\"M\xa2\xbb\x18\x15\n\naudit.read@\x03H\x01R\x03\x08\xac\x02\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=workspaces/*}/auditEvents:export0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%plinth/tenancy/v1/audit_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a#plinth/tenancy/v1/audit_event.proto\"\x80\x05\n\x16ListAuditEventsRequest\x12o\n\x06parent\x18\x01 \x01(\tBW\xe2\x41\x01\x02\xfa\x41\x13\x12\x11plinth/AuditEvent\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12\"\n\x05\x61\x63tor\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xa0\xbc\x18\x01R\x05\x61\x63tor\x12$\n\x06\x61\x63tion\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xa8\xbc\x18\x01R\x06\x61\x63tion\x12(\n\x08resource\x18\x06 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x02\xa0\xbc\x18\x01R\x08resource\x12L\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x99\x01\xbaH\x95\x01\x1a\x92\x01\n\x1clist_audit_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"\x83\x01\n\x17ListAuditEventsResponse\x12@\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.plinth.tenancy.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb5\x04\n\x18\x45xportAuditEventsRequest\x12o\n\x06parent\x18\x01 \x01(\tBW\xe2\x41\x01\x02\xfa\x41\x13\x12\x11plinth/AuditEvent\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\"\n\x05\x61\x63tor\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xa0\xbc\x18\x01R\x05\x61\x63tor\x12$\n\x06\x61\x63tion\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x01\xa8\xbc\x18\x01R\x06\x61\x63tion\x12(\n\x08resource\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x02\xa0\xbc\x18\x01R\x08resource\x12L\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\tstartTime\x12H\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00R\x07\x65ndTime:\x9b\x01\xbaH\x97\x01\x1a\x94\x01\n\x1e\x65xport_audit_events.time_range\x12!end_time must be after start_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time2\xe4\x02\n\x0c\x41uditService\x12\xa9\x01\n\x0fListAuditEvents\x12).plinth.tenancy.v1.ListAuditEventsRequest\x1a*.plinth.tenancy.v1.ListAuditEventsResponse\"?\xa2\xbb\x18\x0e\n\naudit.readH\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=workspaces/*}/auditEvents\x12\xa7\x01\n\x11\x45xportAuditEvents\x12+.plinth.tenancy.v1.ExportAuditEventsRequest\x1a\x14.google.api.HttpBody\"M\xa2\xbb\x18\x15\n\naudit.read@\x03H\x01R\x03\x08\xac\x02\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=workspaces/*}/auditEvents:export0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,11 +47,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['actor']._loaded_options = None
-  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\030r\026\030\200\0012\021^[A-Za-z0-9/_-]*$'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\tr\007\030\200\001\240\274\030\001'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['action']._loaded_options = None
-  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['action']._serialized_options = b'\272H\024r\022\030\200\0012\r^[a-z0-9._]*$'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['action']._serialized_options = b'\272H\tr\007\030\200\001\250\274\030\001'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource']._loaded_options = None
-  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource']._serialized_options = b'\272H\030r\026\030\200\0022\021^[A-Za-z0-9/_-]*$'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource']._serialized_options = b'\272H\tr\007\030\200\002\240\274\030\001'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['start_time']._loaded_options = None
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['end_time']._loaded_options = None
@@ -60,11 +61,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\023\022\021plinth/AuditEvent\272H:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['actor']._loaded_options = None
-  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\030r\026\030\200\0012\021^[A-Za-z0-9/_-]*$'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['actor']._serialized_options = b'\272H\tr\007\030\200\001\240\274\030\001'
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['action']._loaded_options = None
-  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['action']._serialized_options = b'\272H\024r\022\030\200\0012\r^[a-z0-9._]*$'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['action']._serialized_options = b'\272H\tr\007\030\200\001\250\274\030\001'
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource']._loaded_options = None
-  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource']._serialized_options = b'\272H\030r\026\030\200\0022\021^[A-Za-z0-9/_-]*$'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource']._serialized_options = b'\272H\tr\007\030\200\002\240\274\030\001'
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['start_time']._loaded_options = None
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['end_time']._loaded_options = None
@@ -75,12 +76,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\242\273\030\016\n\naudit.readH\001\202\323\344\223\002\'\022%/v1/{parent=workspaces/*}/auditEvents'
   _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEvents']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEvents']._serialized_options = b'\242\273\030\025\n\naudit.read@\003H\001R\003\010\254\002\202\323\344\223\002.\022,/v1/{parent=workspaces/*}/auditEvents:export'
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=309
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=990
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=993
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1124
-  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_start=1127
-  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_end=1733
-  _globals['_AUDITSERVICE']._serialized_start=1736
-  _globals['_AUDITSERVICE']._serialized_end=2092
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=339
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=979
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=982
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1113
+  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_start=1116
+  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_end=1681
+  _globals['_AUDITSERVICE']._serialized_start=1684
+  _globals['_AUDITSERVICE']._serialized_end=2040
 # @@protoc_insertion_point(module_scope)

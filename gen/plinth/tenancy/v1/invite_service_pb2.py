@@ -27,12 +27,13 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from plinth.options.v1 import policy_pb2 as plinth_dot_options_dot_v1_dot_policy__pb2
+from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 from plinth.tenancy.v1 import invite_pb2 as plinth_dot_tenancy_dot_v1_dot_invite__pb2
 from plinth.tenancy.v1 import member_pb2 as plinth_dot_tenancy_dot_v1_dot_member__pb2
 from plinth.tenancy.v1 import workspace_pb2 as plinth_dot_tenancy_dot_v1_dot_workspace__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&plinth/tenancy/v1/invite_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1eplinth/tenancy/v1/invite.proto\x1a\x1eplinth/tenancy/v1/member.proto\x1a!plinth/tenancy/v1/workspace.proto\"\xea\x02\n\x13\x43reateInviteRequest\x12k\n\x06parent\x18\x01 \x01(\tBS\xe2\x41\x01\x02\xfa\x41\x0f\x12\rplinth/Invite\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\xb9\x01\n\x06invite\x18\x02 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteB\x85\x01\xe2\x41\x01\x02\xbaH~\xba\x01<\n\x15invite.email.required\x12\x11\x65mail is required\x1a\x10this.email != \'\'\xba\x01\x39\n\x14invite.role.required\x12\x10role is required\x1a\x0fthis.role != \'\'\xc8\x01\x01R\x06invite\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x14\x43reateInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\xaf\x01\n\x10GetInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"F\n\x11GetInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\x91\x02\n\x12ListInvitesRequest\x12k\n\x06parent\x18\x01 \x01(\tBS\xe2\x41\x01\x02\xfa\x41\x0f\x12\rplinth/Invite\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12?\n\x05state\x18\x04 \x01(\x0e\x32\x1f.plinth.tenancy.v1.Invite.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"r\n\x13ListInvitesResponse\x12\x33\n\x07invites\x18\x01 \x03(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x07invites\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xde\x01\n\x13ResendInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x14ResendInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\xb2\x01\n\x13RevokeInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"I\n\x14RevokeInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"|\n\x13\x41\x63\x63\x65ptInviteRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x01\x32\x10^[A-Za-z0-9_-]*$R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x85\x01\n\x14\x41\x63\x63\x65ptInviteResponse\x12:\n\tworkspace\x18\x01 \x01(\x0b\x32\x1c.plinth.tenancy.v1.WorkspaceR\tworkspace\x12\x31\n\x06member\x18\x02 \x01(\x0b\x32\x19.plinth.tenancy.v1.MemberR\x06member\"}\n\x14\x44\x65\x63lineInviteRequest\x12\x39\n\x05token\x18\x01 \x01(\tB#\x80\x01\x01\xe2\x41\x01\x02\xbaH\x19r\x17\x10\x01\x18\x80\x01\x32\x10^[A-Za-z0-9_-]*$R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x17\n\x15\x44\x65\x63lineInviteResponse2\xd4\x08\n\rInviteService\x12\xa6\x01\n\x0c\x43reateInvite\x12&.plinth.tenancy.v1.CreateInviteRequest\x1a\'.plinth.tenancy.v1.CreateInviteResponse\"E\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02+\"!/v1/{parent=workspaces/*}/invites:\x06invite\x12\x97\x01\n\tGetInvite\x12#.plinth.tenancy.v1.GetInviteRequest\x1a$.plinth.tenancy.v1.GetInviteResponse\"?\xa2\xbb\x18\x12\n\x0emembers.inviteH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=workspaces/*/invites/*}\x12\x9d\x01\n\x0bListInvites\x12%.plinth.tenancy.v1.ListInvitesRequest\x1a&.plinth.tenancy.v1.ListInvitesResponse\"?\xa2\xbb\x18\x12\n\x0emembers.inviteH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}/invites\x12\xa8\x01\n\x0cResendInvite\x12&.plinth.tenancy.v1.ResendInviteRequest\x1a\'.plinth.tenancy.v1.ResendInviteResponse\"G\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02-\"(/v1/{name=workspaces/*/invites/*}:resend:\x01*\x12\x9e\x01\n\x0cRevokeInvite\x12&.plinth.tenancy.v1.RevokeInviteRequest\x1a\'.plinth.tenancy.v1.RevokeInviteResponse\"=\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02#*!/v1/{name=workspaces/*/invites/*}\x12\x86\x01\n\x0c\x41\x63\x63\x65ptInvite\x12&.plinth.tenancy.v1.AcceptInviteRequest\x1a\'.plinth.tenancy.v1.AcceptInviteResponse\"%\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x17\"\x12/v1/invites:accept:\x01*\x12\x8a\x01\n\rDeclineInvite\x12\'.plinth.tenancy.v1.DeclineInviteRequest\x1a(.plinth.tenancy.v1.DeclineInviteResponse\"&\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x18\"\x13/v1/invites:decline:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&plinth/tenancy/v1/invite_service.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1eplinth/options/v1/policy.proto\x1a\x1cplinth/options/v1/text.proto\x1a\x1eplinth/tenancy/v1/invite.proto\x1a\x1eplinth/tenancy/v1/member.proto\x1a!plinth/tenancy/v1/workspace.proto\"\xea\x02\n\x13\x43reateInviteRequest\x12k\n\x06parent\x18\x01 \x01(\tBS\xe2\x41\x01\x02\xfa\x41\x0f\x12\rplinth/Invite\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12\xb9\x01\n\x06invite\x18\x02 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteB\x85\x01\xe2\x41\x01\x02\xbaH~\xba\x01<\n\x15invite.email.required\x12\x11\x65mail is required\x1a\x10this.email != \'\'\xba\x01\x39\n\x14invite.role.required\x12\x10role is required\x1a\x0fthis.role != \'\'\xc8\x01\x01R\x06invite\x12*\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x14\x43reateInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\xaf\x01\n\x10GetInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"F\n\x11GetInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\x91\x02\n\x12ListInvitesRequest\x12k\n\x06parent\x18\x01 \x01(\tBS\xe2\x41\x01\x02\xfa\x41\x0f\x12\rplinth/Invite\xbaH:r826^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x06parent\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12?\n\x05state\x18\x04 \x01(\x0e\x32\x1f.plinth.tenancy.v1.Invite.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"r\n\x13ListInvitesResponse\x12\x33\n\x07invites\x18\x01 \x03(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x07invites\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xde\x01\n\x13ResendInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"I\n\x14ResendInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"\xb2\x01\n\x13RevokeInviteRequest\x12\x9a\x01\n\x04name\x18\x01 \x01(\tB\x85\x01\xe2\x41\x01\x02\xfa\x41\x0f\n\rplinth/Invite\xbaHlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$R\x04name\"I\n\x14RevokeInviteResponse\x12\x31\n\x06invite\x18\x01 \x01(\x0b\x32\x19.plinth.tenancy.v1.InviteR\x06invite\"n\n\x13\x41\x63\x63\x65ptInviteRequest\x12+\n\x05token\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x01\x98\xbc\x18\x01R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x85\x01\n\x14\x41\x63\x63\x65ptInviteResponse\x12:\n\tworkspace\x18\x01 \x01(\x0b\x32\x1c.plinth.tenancy.v1.WorkspaceR\tworkspace\x12\x31\n\x06member\x18\x02 \x01(\x0b\x32\x19.plinth.tenancy.v1.MemberR\x06member\"o\n\x14\x44\x65\x63lineInviteRequest\x12+\n\x05token\x18\x01 \x01(\tB\x15\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0br\t\x10\x01\x18\x80\x01\x98\xbc\x18\x01R\x05token\x12*\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x17\n\x15\x44\x65\x63lineInviteResponse2\xd4\x08\n\rInviteService\x12\xa6\x01\n\x0c\x43reateInvite\x12&.plinth.tenancy.v1.CreateInviteRequest\x1a\'.plinth.tenancy.v1.CreateInviteResponse\"E\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02+\"!/v1/{parent=workspaces/*}/invites:\x06invite\x12\x97\x01\n\tGetInvite\x12#.plinth.tenancy.v1.GetInviteRequest\x1a$.plinth.tenancy.v1.GetInviteResponse\"?\xa2\xbb\x18\x12\n\x0emembers.inviteH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=workspaces/*/invites/*}\x12\x9d\x01\n\x0bListInvites\x12%.plinth.tenancy.v1.ListInvitesRequest\x1a&.plinth.tenancy.v1.ListInvitesResponse\"?\xa2\xbb\x18\x12\n\x0emembers.inviteH\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workspaces/*}/invites\x12\xa8\x01\n\x0cResendInvite\x12&.plinth.tenancy.v1.ResendInviteRequest\x1a\'.plinth.tenancy.v1.ResendInviteResponse\"G\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02-\"(/v1/{name=workspaces/*/invites/*}:resend:\x01*\x12\x9e\x01\n\x0cRevokeInvite\x12&.plinth.tenancy.v1.RevokeInviteRequest\x1a\'.plinth.tenancy.v1.RevokeInviteResponse\"=\xa2\xbb\x18\x10\n\x0emembers.invite\x82\xd3\xe4\x93\x02#*!/v1/{name=workspaces/*/invites/*}\x12\x86\x01\n\x0c\x41\x63\x63\x65ptInvite\x12&.plinth.tenancy.v1.AcceptInviteRequest\x1a\'.plinth.tenancy.v1.AcceptInviteResponse\"%\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x17\"\x12/v1/invites:accept:\x01*\x12\x8a\x01\n\rDeclineInvite\x12\'.plinth.tenancy.v1.DeclineInviteRequest\x1a(.plinth.tenancy.v1.DeclineInviteResponse\"&\xa2\xbb\x18\x04\x10\x01@\x02\x82\xd3\xe4\x93\x02\x18\"\x13/v1/invites:decline:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,11 +63,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEINVITEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKEINVITEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\017\n\rplinth/Invite\272Hlrj2h^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/invites/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
   _globals['_ACCEPTINVITEREQUEST'].fields_by_name['token']._loaded_options = None
-  _globals['_ACCEPTINVITEREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0012\020^[A-Za-z0-9_-]*$'
+  _globals['_ACCEPTINVITEREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\001\230\274\030\001'
   _globals['_ACCEPTINVITEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ACCEPTINVITEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_DECLINEINVITEREQUEST'].fields_by_name['token']._loaded_options = None
-  _globals['_DECLINEINVITEREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\031r\027\020\001\030\200\0012\020^[A-Za-z0-9_-]*$'
+  _globals['_DECLINEINVITEREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\272H\013r\t\020\001\030\200\001\230\274\030\001'
   _globals['_DECLINEINVITEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DECLINEINVITEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_INVITESERVICE'].methods_by_name['CreateInvite']._loaded_options = None
@@ -83,34 +84,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITESERVICE'].methods_by_name['AcceptInvite']._serialized_options = b'\242\273\030\004\020\001@\002\202\323\344\223\002\027\"\022/v1/invites:accept:\001*'
   _globals['_INVITESERVICE'].methods_by_name['DeclineInvite']._loaded_options = None
   _globals['_INVITESERVICE'].methods_by_name['DeclineInvite']._serialized_options = b'\242\273\030\004\020\001@\002\202\323\344\223\002\030\"\023/v1/invites:decline:\001*'
-  _globals['_CREATEINVITEREQUEST']._serialized_start=312
-  _globals['_CREATEINVITEREQUEST']._serialized_end=674
-  _globals['_CREATEINVITERESPONSE']._serialized_start=676
-  _globals['_CREATEINVITERESPONSE']._serialized_end=749
-  _globals['_GETINVITEREQUEST']._serialized_start=752
-  _globals['_GETINVITEREQUEST']._serialized_end=927
-  _globals['_GETINVITERESPONSE']._serialized_start=929
-  _globals['_GETINVITERESPONSE']._serialized_end=999
-  _globals['_LISTINVITESREQUEST']._serialized_start=1002
-  _globals['_LISTINVITESREQUEST']._serialized_end=1275
-  _globals['_LISTINVITESRESPONSE']._serialized_start=1277
-  _globals['_LISTINVITESRESPONSE']._serialized_end=1391
-  _globals['_RESENDINVITEREQUEST']._serialized_start=1394
-  _globals['_RESENDINVITEREQUEST']._serialized_end=1616
-  _globals['_RESENDINVITERESPONSE']._serialized_start=1618
-  _globals['_RESENDINVITERESPONSE']._serialized_end=1691
-  _globals['_REVOKEINVITEREQUEST']._serialized_start=1694
-  _globals['_REVOKEINVITEREQUEST']._serialized_end=1872
-  _globals['_REVOKEINVITERESPONSE']._serialized_start=1874
-  _globals['_REVOKEINVITERESPONSE']._serialized_end=1947
-  _globals['_ACCEPTINVITEREQUEST']._serialized_start=1949
-  _globals['_ACCEPTINVITEREQUEST']._serialized_end=2073
-  _globals['_ACCEPTINVITERESPONSE']._serialized_start=2076
-  _globals['_ACCEPTINVITERESPONSE']._serialized_end=2209
-  _globals['_DECLINEINVITEREQUEST']._serialized_start=2211
-  _globals['_DECLINEINVITEREQUEST']._serialized_end=2336
-  _globals['_DECLINEINVITERESPONSE']._serialized_start=2338
-  _globals['_DECLINEINVITERESPONSE']._serialized_end=2361
-  _globals['_INVITESERVICE']._serialized_start=2364
-  _globals['_INVITESERVICE']._serialized_end=3472
+  _globals['_CREATEINVITEREQUEST']._serialized_start=342
+  _globals['_CREATEINVITEREQUEST']._serialized_end=704
+  _globals['_CREATEINVITERESPONSE']._serialized_start=706
+  _globals['_CREATEINVITERESPONSE']._serialized_end=779
+  _globals['_GETINVITEREQUEST']._serialized_start=782
+  _globals['_GETINVITEREQUEST']._serialized_end=957
+  _globals['_GETINVITERESPONSE']._serialized_start=959
+  _globals['_GETINVITERESPONSE']._serialized_end=1029
+  _globals['_LISTINVITESREQUEST']._serialized_start=1032
+  _globals['_LISTINVITESREQUEST']._serialized_end=1305
+  _globals['_LISTINVITESRESPONSE']._serialized_start=1307
+  _globals['_LISTINVITESRESPONSE']._serialized_end=1421
+  _globals['_RESENDINVITEREQUEST']._serialized_start=1424
+  _globals['_RESENDINVITEREQUEST']._serialized_end=1646
+  _globals['_RESENDINVITERESPONSE']._serialized_start=1648
+  _globals['_RESENDINVITERESPONSE']._serialized_end=1721
+  _globals['_REVOKEINVITEREQUEST']._serialized_start=1724
+  _globals['_REVOKEINVITEREQUEST']._serialized_end=1902
+  _globals['_REVOKEINVITERESPONSE']._serialized_start=1904
+  _globals['_REVOKEINVITERESPONSE']._serialized_end=1977
+  _globals['_ACCEPTINVITEREQUEST']._serialized_start=1979
+  _globals['_ACCEPTINVITEREQUEST']._serialized_end=2089
+  _globals['_ACCEPTINVITERESPONSE']._serialized_start=2092
+  _globals['_ACCEPTINVITERESPONSE']._serialized_end=2225
+  _globals['_DECLINEINVITEREQUEST']._serialized_start=2227
+  _globals['_DECLINEINVITEREQUEST']._serialized_end=2338
+  _globals['_DECLINEINVITERESPONSE']._serialized_start=2340
+  _globals['_DECLINEINVITERESPONSE']._serialized_end=2363
+  _globals['_INVITESERVICE']._serialized_start=2366
+  _globals['_INVITESERVICE']._serialized_end=3474
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from plinth.options.v1 import text_pb2 as plinth_dot_options_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cplinth/tenancy/v1/role.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xeb\x04\n\x04Role\x12\xa8\x01\n\x04name\x18\x01 \x01(\tB\x93\x01\xe2\x41\x01\x08\xbaH\x8b\x01r\x85\x01\x32\x82\x01^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/roles/(owner|admin|member|viewer|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$\xd8\x01\x01R\x04name\x12\x35\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xac\x02\xf8\xbb\x18\x01R\x0b\x64\x65scription\x12I\n\x0bpermissions\x18\x04 \x03(\tB\'\xe2\x41\x01\x02\xbaH \x92\x01\x1d\x10\xc8\x01\x18\x01\"\x16r\x14\x18@2\x10^[a-z]+\\.[a-z]+$R\x0bpermissions\x12\x1f\n\x08\x62uilt_in\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03R\x07\x62uiltIn\x12\x1b\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime:B\xea\x41?\n\x0bplinth/Role\x12#workspaces/{workspace}/roles/{role}*\x05roles2\x04roleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cplinth/tenancy/v1/role.proto\x12\x11plinth.tenancy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplinth/options/v1/text.proto\"\xdd\x04\n\x04Role\x12\xa8\x01\n\x04name\x18\x01 \x01(\tB\x93\x01\xe2\x41\x01\x08\xbaH\x8b\x01r\x85\x01\x32\x82\x01^workspaces/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/roles/(owner|admin|member|viewer|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$\xd8\x01\x01R\x04name\x12\x35\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x0br\x06\x18<\xf0\xbb\x18\x01\xd8\x01\x01R\x0b\x64isplayName\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xac\x02\xf8\xbb\x18\x01R\x0b\x64\x65scription\x12;\n\x0bpermissions\x18\x04 \x03(\tB\x19\xe2\x41\x01\x02\xbaH\x12\x92\x01\x0f\x10\xc8\x01\x18\x01\"\x08r\x06\x18@\xc0\xbc\x18\x01R\x0bpermissions\x12\x1f\n\x08\x62uilt_in\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03R\x07\x62uiltIn\x12\x1b\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\x12\x41\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime:B\xea\x41?\n\x0bplinth/Role\x12#workspaces/{workspace}/roles/{role}*\x05roles2\x04roleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE'].fields_by_name['description']._loaded_options = None
   _globals['_ROLE'].fields_by_name['description']._serialized_options = b'\272H\tr\007\030\254\002\370\273\030\001'
   _globals['_ROLE'].fields_by_name['permissions']._loaded_options = None
-  _globals['_ROLE'].fields_by_name['permissions']._serialized_options = b'\342A\001\002\272H \222\001\035\020\310\001\030\001\"\026r\024\030@2\020^[a-z]+\\.[a-z]+$'
+  _globals['_ROLE'].fields_by_name['permissions']._serialized_options = b'\342A\001\002\272H\022\222\001\017\020\310\001\030\001\"\010r\006\030@\300\274\030\001'
   _globals['_ROLE'].fields_by_name['built_in']._loaded_options = None
   _globals['_ROLE'].fields_by_name['built_in']._serialized_options = b'\342A\001\003'
   _globals['_ROLE'].fields_by_name['etag']._loaded_options = None
@@ -55,5 +55,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE']._loaded_options = None
   _globals['_ROLE']._serialized_options = b'\352A?\n\013plinth/Role\022#workspaces/{workspace}/roles/{role}*\005roles2\004role'
   _globals['_ROLE']._serialized_start=204
-  _globals['_ROLE']._serialized_end=823
+  _globals['_ROLE']._serialized_end=809
 # @@protoc_insertion_point(module_scope)
