@@ -140,7 +140,8 @@ def _texts(leaf: Leaf, minded: bool, *, absent_refused: bool) -> Iterator[Hostil
         if exact and what not in _ENOUGH:
             continue
         # A text that may have several lines says so in its rule.
-        several_lines = what == "newline" and rules.Extensions[text_pb2.lines]
+        lines = rules.Extensions[text_pb2.lines] or rules.Extensions[text_pb2.pasted]
+        several_lines = what == "newline" and lines
         yield Hostile(what, text, minded and not opaque and not several_lines)
     for what, text in ODD.items():
         if exact and what not in _ENOUGH:

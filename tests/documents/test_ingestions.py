@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from plinth.documents.v1 import ingestion_pb2
 from plinth.documents.v1 import ingestion_service_pb2 as pb
@@ -133,6 +135,24 @@ class TestCancel:
         found = get(shelf, document.ingestion)
         assert found.state == State.INGESTION_STATE_CANCELLED
         assert [one.message for one in found.attempts] == ["It was cancelled."]
+
+    @pytest.mark.parametrize(("wanted", "faults"), [(True, ["ingestion.failed"]), (False, [])])
+    def test_what_befalls_it_when_nobody_wants_it_any_more_is_no_fault(
+        self, shelf: Shelf, services: DocumentsServices, runtime: Runtime, wanted: bool, faults: list[str]
+    ) -> None:
+        class Overtaken(FailingPipeline):
+            def run(self, tenure: Tenure, slot: Slot) -> None:
+                if not wanted:
+                    shelf.delete(document)
+                super().run(tenure, slot)
+
+        document = shelf.create()
+        pipeline: Any = Overtaken(ValueError("refused"))
+        one = Ingester(services.units, runtime.clock, pipeline, BACKOFF)
+        outcome = pytest.raises(RetryableError) if wanted else nullcontext()
+        with acting(Caller(service="documents", workspace_id=shelf.workspace_id)), capture_logs() as logs, outcome:
+            one.ingest(attempt_at(document.ingestion, 1))
+        assert [line["event"] for line in logs if line["log_level"] == "error"] == faults
 
 
 class TestRetry:

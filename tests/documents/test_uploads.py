@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
 from plinth.documents.v1 import document_pb2, upload_pb2
 from plinth.documents.v1 import document_service_pb2 as pb
@@ -60,6 +61,21 @@ class TestParts:
         assert refusal.metadata == {"received_bytes": str(MIN_PART_BYTES)}
         assert got(shelf, upload) == upload
 
+    @pytest.mark.parametrize("metadata", [(), (("content-encoding", "gzip"),)])
+    def test_what_is_not_the_file_itself_is_refused(self, shelf: Shelf, metadata: tuple[tuple[str, str], ...]) -> None:
+        content = HttpBody(content_type="" if metadata else "multipart/form-data; boundary=x", data=b"--x")
+        upload = shelf.start(3)
+        stubs = shelf.owner.stubs.documents
+        first = pb.UploadDocumentRequest(parent=shelf.workspace, display_name="a.txt", content=content)
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            stubs.UploadDocument(iter([first]), metadata=metadata)
+        assert refusal.fields == ["content"]
+        assert "must be the file itself" in refusal.told[0]
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID"):
+            stubs.AppendUpload(pb.AppendUploadRequest(name=upload.name, content=content), metadata=metadata)
+        assert shelf.listed() == []
+        assert got(shelf, upload).received_bytes == 0
+
     def test_of_two_at_once_one_wins(self, shelf: Shelf) -> None:
         upload = shelf.start(MIN_PART_BYTES + 40)
         parts = [part(b"a"), part(b"b")]
@@ -100,8 +116,9 @@ class TestParts:
         with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID"):
             shelf.append(upload, 0, bytes(MAX_PART_BYTES + 1))
         shelf.append(upload, 0, bytes(MAX_PART_BYTES))
-        with refused(CODE.INVALID_ARGUMENT, "DOCUMENT_TOO_LARGE"):
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
             shelf.append(upload, MAX_PART_BYTES, b"12")
+        assert refusal.told == [f"must not go beyond the {MAX_PART_BYTES + 1} bytes that were announced"]
 
     def test_an_empty_file_is_refused(self, shelf: Shelf) -> None:
         with refused(CODE.INVALID_ARGUMENT, "DOCUMENT_EMPTY"):

@@ -1,5 +1,7 @@
 """Who sees which documents: on every way to read and to write."""
 
+from collections.abc import Callable
+
 import grpc
 import pytest
 
@@ -9,7 +11,7 @@ from plinth.events.v1 import job_service_pb2
 from plinth.identity.v1 import api_key_pb2
 from plinth.identity.v1 import api_key_service_pb2 as api_keys
 from services.runtime import Runtime
-from tests.documents.shelf import Kind, Shelf
+from tests.documents.shelf import Kind, Shelf, text
 from tests.support.errors import refused
 from tests.support.people import Person
 from tests.support.stubs import Stubs, with_token
@@ -138,7 +140,6 @@ def test_a_custom_role_is_one_like_any_other(shelf: Shelf) -> None:
         (Kind.KIND_ROLES, 0, 0),
         (Kind.KIND_MEMBERS, 0, 0),
         (Kind.KIND_EVERYONE, 1, 0),
-        (Kind.KIND_UNSPECIFIED, 0, 1),
         (Kind.KIND_ROLES, 1, 1),
         (Kind.KIND_MEMBERS, 1, 1),
     ],
@@ -157,6 +158,27 @@ def test_a_visibility_that_means_nobody_or_two_things_is_refused(
     document.visibility.CopyFrom(visibility)
     with refused(CODE.INVALID_ARGUMENT, "VISIBILITY_INVALID"):
         shelf.update(document, "visibility")
+
+
+@pytest.mark.parametrize("members", [0, 1])
+def test_a_visibility_that_does_not_say_who_is_refused_and_never_everyone(shelf: Shelf, members: int) -> None:
+    silent = document_pb2.Visibility(members=[shelf.owner.name] * members)
+    document = shelf.create(visibility=shelf.visible("admin"))
+    document.visibility.CopyFrom(silent)
+    ways: list[tuple[str, Callable[[], object]]] = [
+        ("document.visibility.kind", lambda: shelf.create(visibility=silent)),
+        ("visibility.kind", lambda: shelf.upload([text()], visibility=silent)),
+        ("upload.visibility.kind", lambda: shelf.start(5, visibility=silent)),
+        ("document.visibility.kind", lambda: shelf.update(document, "visibility")),
+    ]
+    for field, way in ways:
+        with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID") as refusal:
+            way()
+        assert refusal.fields == [field]
+    document.ClearField("visibility")
+    with refused(CODE.INVALID_ARGUMENT, "FIELDS_INVALID"):
+        shelf.update(document, "visibility")
+    assert shelf.get(document).visibility == shelf.visible("admin")
 
 
 def test_a_role_of_another_workspace_is_refused(shelf: Shelf, other_shelf: Shelf) -> None:

@@ -120,8 +120,9 @@ class Photos:
         self.uploads.put(seen)
         return seen
 
-    def append(self, request: Any, _: object) -> Any:
-        told = f"{request.name} {request.offset} {request.content.content_type}"
+    def append(self, request: Any, context: grpc.ServicerContext) -> Any:
+        encoding = str(dict(context.invocation_metadata())["content-encoding"])
+        told = f"{request.name} {request.offset} {request.content.content_type} {encoding}"
         return self.pet(len(request.content.data), told)
 
     def create(self, request: Any, _: object) -> Any:
@@ -257,8 +258,9 @@ class TestUpload:
 
 class TestLimits:
     def test_a_body_may_be_as_long_as_its_method_takes(self, client: httpx.Client) -> None:
-        answer = client.patch("/v1/pets/1/photos/2?offset=7", content=b"x" * 9437184, headers={"content-type": "a/b"})
-        assert answer.json() == {"name": "pets/1/photos/2 7 a/b", "size": "9437184", "photo": ""}
+        headers = {"content-type": "a/b", "content-encoding": "gzip"}
+        answer = client.patch("/v1/pets/1/photos/2?offset=7", content=b"x" * 9437184, headers=headers)
+        assert answer.json() == {"name": "pets/1/photos/2 7 a/b gzip", "size": "9437184", "photo": ""}
         assert client.patch("/v1/pets/1/photos/2", content=b"x" * 9437185).status_code == 413
 
     def test_base64_counts_as_it_is_sent(self, client: httpx.Client) -> None:

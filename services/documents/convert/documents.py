@@ -12,12 +12,12 @@ from services.documents.messages import STATES, visibility_message
 from services.documents.model.documents import Document, DocumentPatch, DocumentVersion, Facts
 from services.documents.model.names import DOCUMENT, INGESTION, ROLE
 from services.documents.model.visibility import Viewer, Visibility, VisibilityKind
+from services.kernel.errors import FieldsInvalid, FieldViolation
 from services.kernel.etags import etag_of
 from services.kernel.names import USER, WORKSPACE
 from services.kernel.wire import in_mask, masked_text, timestamp
 
 _KINDS = {
-    document_pb2.Visibility.KIND_UNSPECIFIED: VisibilityKind.EVERYONE,
     document_pb2.Visibility.KIND_EVERYONE: VisibilityKind.EVERYONE,
     document_pb2.Visibility.KIND_ROLES: VisibilityKind.ROLES,
     document_pb2.Visibility.KIND_MEMBERS: VisibilityKind.MEMBERS,
@@ -79,18 +79,23 @@ def version_to_proto(version: DocumentVersion) -> document_pb2.DocumentVersion:
 
 
 def facts_from_proto(
-    workspace_id: UUID, message: "document_pb2.Document | upload_pb2.Upload | pb.UploadDocumentRequest"
+    workspace_id: UUID,
+    message: "document_pb2.Document | upload_pb2.Upload | pb.UploadDocumentRequest",
+    *,
+    field: str = "visibility",
 ) -> Facts:
-    """What is known of a document that is to be. Raises VisibilityInvalid."""
-    visibility = visibility_from_proto(workspace_id, message.visibility) if message.HasField("visibility") else None
+    """What is known of a document that is to be. Raises VisibilityInvalid, or FieldsInvalid, which blames `field`."""
+    visibility = None
+    if message.HasField("visibility"):
+        visibility = visibility_from_proto(workspace_id, message.visibility, field=field)
     return Facts(message.display_name, tuple(message.tags), dict(message.metadata), visibility)
 
 
 def patch_from_proto(workspace_id: UUID, document: document_pb2.Document, mask: FieldMask) -> DocumentPatch:
-    """What to change of a document. Raises VisibilityInvalid."""
+    """What to change of a document. Raises VisibilityInvalid or FieldsInvalid."""
     visibility = None
     if in_mask(mask, "visibility", populated=document.HasField("visibility")):
-        visibility = visibility_from_proto(workspace_id, document.visibility)
+        visibility = visibility_from_proto(workspace_id, document.visibility, field="document.visibility")
     return DocumentPatch(
         display_name=masked_text(document, mask, "display_name"),
         tags=tuple(document.tags) if in_mask(mask, "tags", populated=bool(document.tags)) else None,
@@ -99,8 +104,14 @@ def patch_from_proto(workspace_id: UUID, document: document_pb2.Document, mask: 
     )
 
 
-def visibility_from_proto(workspace_id: UUID, message: document_pb2.Visibility) -> Visibility:
-    """Who may see a document of the workspace. Raises VisibilityInvalid."""
+def visibility_from_proto(workspace_id: UUID, message: document_pb2.Visibility, *, field: str) -> Visibility:
+    """Who may see a document of the workspace. Raises VisibilityInvalid, or FieldsInvalid where it says no kind.
+
+    JSON passes over a name that it does not know, so a mistyped `kind` comes as none. That must not mean everyone.
+    """
+    if message.kind == document_pb2.Visibility.KIND_UNSPECIFIED:
+        problem = "must say who: KIND_EVERYONE, KIND_ROLES or KIND_MEMBERS"
+        raise FieldsInvalid(FieldViolation(f"{field}.kind", problem))
     return Visibility.of(
         _KINDS[message.kind],
         tuple(_role_in(workspace_id, role) for role in message.roles),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
+from google.api.httpbody_pb2 import HttpBody
+
 from plinth.documents.v1 import document_service_pb2 as pb
 from plinth.documents.v1 import upload_pb2
 from services.documents.messages import visibility_message
@@ -37,19 +39,38 @@ def upload_to_proto(upload: Upload) -> upload_pb2.Upload:
     )
 
 
+def bytes_in(content: HttpBody) -> bytes:
+    """What was sent of a file as it is. Raises FieldsInvalid for a form, whose envelope would be kept as the file."""
+    if content.content_type.lower().startswith("multipart/form-data"):
+        problem = "must be the file itself, not a form (curl: --data-binary @file, not -F)"
+        raise FieldsInvalid(FieldViolation("content", problem))
+    data: bytes = content.data
+    return data
+
+
+def check_encoding(metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    """Let pass a body that is the file as it is. Raises FieldsInvalid for one that was compressed on its way."""
+    if any(key == "content-encoding" and value not in ("", "identity") for key, value in metadata):
+        problem = "must be the file itself, without a content-encoding"
+        raise FieldsInvalid(FieldViolation("content", problem))
+
+
 def opened(requests: Iterator[pb.UploadDocumentRequest]) -> tuple[pb.UploadDocumentRequest, Iterator[bytes]]:
     """The first message of a stream, which says what is coming, and the bytes of all of them.
 
-    Whoever reads these meets FieldsInvalid where a later message says something else.
+    Raises FieldsInvalid where the first brings no file as it is; whoever reads the bytes meets it where a later one
+    does not, or says something else than the first.
     """
     first = next(requests)
-    return first, _bytes_of(first, requests)
+    return first, _bytes_of(first, bytes_in(first.content), requests)
 
 
-def _bytes_of(first: pb.UploadDocumentRequest, others: Iterable[pb.UploadDocumentRequest]) -> Iterator[bytes]:
-    yield first.content.data
+def _bytes_of(
+    first: pb.UploadDocumentRequest, head: bytes, others: Iterable[pb.UploadDocumentRequest]
+) -> Iterator[bytes]:
+    yield head
     for request in others:
         said = [field.name for field, _ in request.ListFields() if field.name != "content"]
         if changed := [name for name in said if getattr(request, name) != getattr(first, name)]:
             raise FieldsInvalid(*(FieldViolation(name, "must be what the first message says") for name in changed))
-        yield request.content.data
+        yield bytes_in(request.content)

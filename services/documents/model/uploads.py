@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
-from services.documents.errors import DocumentEmpty, DocumentTooLarge, UploadIncomplete, UploadOffsetMismatch
+from services.documents.errors import DocumentEmpty, UploadIncomplete, UploadOffsetMismatch
 from services.documents.model.documents import Content, Facts
 from services.documents.model.names import UPLOAD
 from services.documents.model.visibility import Visibility
@@ -79,14 +79,15 @@ class Upload:
     def check_part(self, offset: int, size: int) -> None:
         """Let pass a part that may come now, or may have come before.
 
-        Raises FieldsInvalid, UploadOffsetMismatch or DocumentTooLarge.
+        Raises FieldsInvalid or UploadOffsetMismatch.
         """
         if not 0 < size <= MAX_PART_BYTES:
             raise FieldsInvalid(FieldViolation("content.data", f"must have 1 to {MAX_PART_BYTES} bytes"))
         if offset > self.received_bytes:
             raise UploadOffsetMismatch(self.received_bytes)
         if offset + size > self.size_bytes:
-            raise DocumentTooLarge(self.size_bytes)
+            problem = f"must not go beyond the {self.size_bytes} bytes that were announced"
+            raise FieldsInvalid(FieldViolation("content.data", problem))
         if offset + size < self.size_bytes and size < self.least_part:
             raise FieldsInvalid(
                 FieldViolation("content.data", f"must have {self.least_part} bytes at least, or all that are left")

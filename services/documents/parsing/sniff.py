@@ -42,6 +42,7 @@ _MAGIC = (
     (b"OggS", "audio/ogg"),
 )
 _OFFICE = ((b"word/", media_types.DOCX), (b"ppt/", media_types.PPTX), (b"xl/", media_types.XLSX))
+_OFFICE_SUFFIXES = {".docx": media_types.DOCX, ".pptx": media_types.PPTX, ".xlsx": media_types.XLSX}
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 # Of the controls below a space a text has tabs, line ends, form feeds, and the escapes of ISO 2022; of the others no
@@ -81,12 +82,12 @@ _TABLE_LINES = 20
 def sniff(source: BinaryIO, name: str = "") -> str:
     """The media type of a file that can be sought; `application/octet-stream` if it is nothing that is known.
 
-    Its `name` decides between kinds of text alone. The position in `source` changes.
+    Its `name` decides between kinds of text, and of broken zips, alone. The position in `source` changes.
     """
     source.seek(0)
     head = source.read(HEAD_BYTES)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _office(source)
+        return _office(source, PurePath(name).suffix.lower())
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
             return media_type
@@ -126,14 +127,17 @@ def damaged_utf_8(data: bytes) -> str | None:
     return text if text.count("\ufffd") * _GOOD_PER_BAD <= beyond_ascii else None
 
 
-def _office(source: BinaryIO) -> str:
-    """Which kind of Office document a zip is, by the names in its directory; a zip if it is none."""
+def _office(source: BinaryIO, suffix: str) -> str:
+    """Which kind of Office document a zip is, by the names in its directory; a zip if it is none.
+
+    Where the directory is missing the name decides, so that whoever sent a damaged document is told of the damage.
+    """
     size = source.seek(0, os.SEEK_END)
     source.seek(max(size - _ZIP_TAIL, 0))
     tail = source.read(_ZIP_TAIL)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _ZIP_END.size:
-        return media_types.ZIP
+        return _OFFICE_SUFFIXES.get(suffix, media_types.ZIP)
     _, length, offset, _ = _ZIP_END.unpack_from(tail, at)
     source.seek(min(offset, size))
     directory = source.read(min(length, _DIRECTORY_BYTES))

@@ -100,15 +100,16 @@ class Ingester:
             self._fail(tenure, TIMED_OUT)
         except Exception as error:  # noqa: BLE001  # whatever it was, people are told, and it may be tried again
             failure = failure_of(error)
-            if failure.reason is IngestionReason.INTERNAL:
-                _log.error("ingestion.failed", ingestion=tenure.ingestion.name, error=error)
             # What it waits for is cut off by its own deadline, and is not to be blamed for that.
-            self._fail(tenure, TIMED_OUT if failure.outage and _is_late() else failure)
+            self._fail(tenure, TIMED_OUT if failure.outage and _is_late() else failure, error)
 
-    def _fail(self, tenure: Tenure, failure: Failure) -> None:
+    def _fail(self, tenure: Tenure, failure: Failure, error: Exception | None = None) -> None:
         before = tenure.ingestion
         delay = self._backoff.delay(before.outages + 1 if failure.outage else before.tries + 1)
         after = _advance(tenure, lambda _, before, now: before.failed(failure, now, delay))
+        if failure.reason is IngestionReason.INTERNAL:
+            # Not before that commit: what befell one that nobody wants any more is no fault.
+            _log.error("ingestion.failed", ingestion=after.name, error=error)
         if after.state is IngestionState.FAILED_RETRYING and after.retry_time is not None:
             # Both back at the same moment, the ingestion as people see it, and the job.
             raise RetryableError(

@@ -10,7 +10,7 @@ from plinth.documents.v1 import document_service_pb2_grpc
 from services.documents.convert import documents as convert
 from services.documents.convert.downloads import bodies_of, headers_of
 from services.documents.convert.ingestions import ingestion_to_proto
-from services.documents.convert.uploads import opened, upload_in, upload_to_proto
+from services.documents.convert.uploads import bytes_in, check_encoding, opened, upload_in, upload_to_proto
 from services.documents.convert.usage import usage_in, usage_to_proto
 from services.documents.service.documents import DocumentService
 from services.documents.service.uploads import UploadService
@@ -28,13 +28,14 @@ class DocumentServicer(document_service_pb2_grpc.DocumentServiceServicer):
 
     def CreateDocument(self, request: pb.CreateDocumentRequest, context: Context) -> pb.CreateDocumentResponse:
         workspace_id = convert.workspace_in(request.parent)
-        facts = convert.facts_from_proto(workspace_id, request.document)
+        facts = convert.facts_from_proto(workspace_id, request.document, field="document.visibility")
         document = self._documents.create(workspace_id, facts, [request.document.content])
         return pb.CreateDocumentResponse(document=convert.document_to_proto(document))
 
     def UploadDocument(
         self, request_iterator: Iterator[pb.UploadDocumentRequest], context: Context
     ) -> pb.UploadDocumentResponse:
+        check_encoding(context.invocation_metadata())
         request, chunks = opened(request_iterator)
         workspace_id = convert.workspace_in(request.parent)
         document = self._documents.create(workspace_id, convert.facts_from_proto(workspace_id, request), chunks)
@@ -42,7 +43,7 @@ class DocumentServicer(document_service_pb2_grpc.DocumentServiceServicer):
 
     def StartUpload(self, request: pb.StartUploadRequest, context: Context) -> pb.StartUploadResponse:
         workspace_id = convert.workspace_in(request.parent)
-        facts = convert.facts_from_proto(workspace_id, request.upload)
+        facts = convert.facts_from_proto(workspace_id, request.upload, field="upload.visibility")
         upload = self._uploads.start(workspace_id, facts, request.upload.size_bytes)
         return pb.StartUploadResponse(upload=upload_to_proto(upload))
 
@@ -50,7 +51,8 @@ class DocumentServicer(document_service_pb2_grpc.DocumentServiceServicer):
         return pb.GetUploadResponse(upload=upload_to_proto(self._uploads.get(*upload_in(request.name))))
 
     def AppendUpload(self, request: pb.AppendUploadRequest, context: Context) -> pb.AppendUploadResponse:
-        upload = self._uploads.append(*upload_in(request.name), request.offset, request.content.data)
+        check_encoding(context.invocation_metadata())
+        upload = self._uploads.append(*upload_in(request.name), request.offset, bytes_in(request.content))
         return pb.AppendUploadResponse(upload=upload_to_proto(upload))
 
     def FinishUpload(self, request: pb.FinishUploadRequest, context: Context) -> pb.FinishUploadResponse:

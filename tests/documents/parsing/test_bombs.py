@@ -143,7 +143,14 @@ class TestPdf:
         assert told[-1] == 10_000
 
     def test_what_is_damaged(self, parse: Parse) -> None:
-        assert reason(parse, files.pdf([[(10, "text")]])[:150]) is Reason.CORRUPT
+        with pytest.raises(ParseFailed) as failed:
+            parse(files.pdf([[(10, "text")]])[:150])
+        assert failed.value.reason is Reason.CORRUPT
+        assert failed.value.message == "The file is damaged, or is not what it seems to be."
+
+    @pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.XLSX"])
+    def test_what_is_broken_off_and_was_office(self, parse: Parse, name: str) -> None:
+        assert reason(parse, b"PK\x03\x04" + bytes(1000), name) is Reason.CORRUPT
 
 
 class TestOthers:

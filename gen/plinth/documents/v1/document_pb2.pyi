@@ -36,7 +36,7 @@ class Visibility(_message.Message):
     class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Visibility._Kind.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: Visibility._Kind.ValueType  # 0
-        """The same as KIND_EVERYONE."""
+        """Refused: whoever states a visibility says who."""
         KIND_EVERYONE: Visibility._Kind.ValueType  # 1
         """Everyone who may read documents in the workspace."""
         KIND_ROLES: Visibility._Kind.ValueType  # 2
@@ -48,7 +48,7 @@ class Visibility(_message.Message):
         """How it is decided."""
 
     KIND_UNSPECIFIED: Visibility.Kind.ValueType  # 0
-    """The same as KIND_EVERYONE."""
+    """Refused: whoever states a visibility says who."""
     KIND_EVERYONE: Visibility.Kind.ValueType  # 1
     """Everyone who may read documents in the workspace."""
     KIND_ROLES: Visibility.Kind.ValueType  # 2

@@ -130,7 +130,9 @@ class UploadDocumentRequest(_message.Message):
 
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
-        """The next part of the bytes. Its content type says nothing: the type is found by looking at the bytes."""
+        """The next part of the bytes, in which its type is found. Of the content type only a form is refused
+        (multipart/form-data).
+        """
 
     def __init__(
         self,
@@ -291,7 +293,7 @@ class AppendUploadRequest(_message.Message):
     """Where the part begins: what has arrived so far, in bytes."""
     @_builtins.property
     def content(self) -> _httpbody_pb2.HttpBody:
-        """The part: 1 byte to 8 MiB. Its content type says nothing."""
+        """The part: 1 byte to 8 MiB, as it is in the file; a form (multipart/form-data) is refused."""
 
     def __init__(
         self,

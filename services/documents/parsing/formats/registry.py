@@ -39,7 +39,7 @@ def read(
         except RecursionError as error:
             raise ParseFailed(Reason.CORRUPT, "The file is nested too deeply.") from error
         except one.corrupt as error:
-            raise ParseFailed(Reason.CORRUPT, f"The file is damaged ({type(error).__name__}).") from error
+            raise ParseFailed(Reason.CORRUPT, "The file is damaged, or is not what it seems to be.") from error
 
     out = Transcript(limits, progress, read_into)
     read_into(source, media_type, out)
