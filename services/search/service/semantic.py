@@ -17,7 +17,7 @@ from services.search.service.snapshots import Snapshot
 from services.search.service.units import SearchUnitOfWork
 
 # Of a cosine: what is nearer to each other than that says the same.
-_DIGITS = 4
+_DIGITS = 6
 # What is kept of the queries of a process: their vectors, under digests of their texts.
 _QUERIES_BYTES = 8 * 2**20
 
