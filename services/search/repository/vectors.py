@@ -113,7 +113,7 @@ _REMOVE = compiled(
 )
 _some = select(_t.doc_no, _t.chunk_no).where(_of_model).limit(bindparam("count"))
 _REMOVE_SOME = compiled(delete(vectors).where(_of_model, tuple_(_t.doc_no, _t.chunk_no).in_(_some)))
-_lacking = (
+_in_range = (
     select(chunks.c.chunk_no)
     .join(
         documents,
@@ -123,26 +123,15 @@ _lacking = (
         chunks.c.workspace_id == _workspace,
         chunks.c.chunk_no >= bindparam("first"),
         chunks.c.chunk_no < bindparam("end"),
-        ~exists().where(_of_model, _t.doc_no == documents.c.doc_no, _t.chunk_no == chunks.c.chunk_no),
     )
     .order_by(chunks.c.chunk_no)
     .limit(bindparam("count"))
+)
+_OWED = compiled(_in_range.add_columns(chunks.c.document_id, documents.c.doc_no, chunks.c.chunk_id))
+_lacking = _in_range.where(
+    ~exists().where(_of_model, _t.doc_no == documents.c.doc_no, _t.chunk_no == chunks.c.chunk_no)
 )
 _LACKING = compiled(_lacking)
-_OWED = compiled(
-    select(chunks.c.document_id, documents.c.doc_no, chunks.c.chunk_id, chunks.c.chunk_no)
-    .join(
-        documents,
-        and_(documents.c.workspace_id == chunks.c.workspace_id, documents.c.document_id == chunks.c.document_id),
-    )
-    .where(
-        chunks.c.workspace_id == _workspace,
-        chunks.c.chunk_no >= bindparam("first"),
-        chunks.c.chunk_no < bindparam("end"),
-    )
-    .order_by(chunks.c.chunk_no)
-    .limit(bindparam("count"))
-)
 _LACKING_TEXTS = compiled(_lacking.add_columns(chunks.c.headings, chunks.c.text, chunks.c.language))
 _given = (
     func.unnest(bindparam("chunk_ids", type_=ARRAY(Uuid)))
